@@ -1,0 +1,1 @@
+"""The daemon: the composition of all rooms, and the one loop that owns all state."""

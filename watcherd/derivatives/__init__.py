@@ -1,0 +1,1 @@
+"""Derivatives on disk: published whole under their name, adopted, or left alone."""

@@ -1,0 +1,123 @@
+"""Finding the mark in a file: does it say that we made it, from what, and by which recipe?
+
+Responsible for: walking JPEG segments, PNG chunks, WebP chunks and AVIF boxes as far as the mark stands.
+Not responsible for: writing marks (`imaging/marks.py`), opening files, deciding whose file it is.
+Standard library only; no I/O: the caller hands over the beginning and the end of the file.
+
+A mark counts only where we write it: as the whole of a JPEG comment, as the whole of a PNG `Comment` text, as the
+attribute `watcherd:mark` of an XMP packet. The same characters in a caption, in pixel data or in a text file do not.
+"""
+
+import re
+from collections.abc import Iterator
+
+from watcherd.naming import Mark, find_mark
+
+WINDOW_BYTES = 64 * 1024
+"""How much of a file's beginning, and of its end, is enough to find every mark that we write."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_KEYWORD = b"Comment\0"
+_JPEG_COMMENT = 0xFE
+_JPEG_SCAN_OR_END = (0xDA, 0xD9)
+_XMP_MARK = re.compile(rb'watcherd:mark="([^"<>]{1,160})"')
+_AVIF_BRANDS = (b"avif", b"avis")
+
+
+def mark_in(head: bytes, tail: bytes = b"") -> Mark | None:
+    """The mark of a derivative, from the first and the last 64 KiB of the file, or None.
+
+    For a file that is no longer than the head, the tail may be empty or the same bytes again.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return _first(_jpeg_comments(head))
+    if head.startswith(_PNG_SIGNATURE):
+        return _first(_png_texts(head))
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return _first(_webp_packets(head, tail))
+    if head[4:8] == b"ftyp" and _is_avif(head):
+        return _first(_avif_packets(head, tail))
+    return None
+
+
+def _first(texts: Iterator[bytes]) -> Mark | None:
+    return next((mark for mark in map(_exact, texts) if mark is not None), None)
+
+
+def _exact(text: bytes) -> Mark | None:
+    """The mark that this text is, to the last character."""
+    mark = find_mark(text)
+    return mark if mark is not None and str(mark).encode() == text else None
+
+
+def _jpeg_comments(head: bytes) -> Iterator[bytes]:
+    """The COM segments before the first scan (ITU T.81, B.1.1): marker, length with itself counted, payload."""
+    position = 2
+    while position + 4 <= len(head) and head[position] == 0xFF:
+        marker = head[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        if marker in _JPEG_SCAN_OR_END:
+            return
+        length = int.from_bytes(head[position + 2 : position + 4], "big")
+        if marker == _JPEG_COMMENT:
+            yield head[position + 4 : position + 2 + length]
+        position += 2 + max(length, 2)
+
+
+def _png_texts(head: bytes) -> Iterator[bytes]:
+    """The texts of `Comment` chunks before the pixels (PNG 11.3.3.2): length, type, data, checksum."""
+    position = len(_PNG_SIGNATURE)
+    while position + 8 <= len(head):
+        length = int.from_bytes(head[position : position + 4], "big")
+        kind = head[position + 4 : position + 8]
+        if kind in (b"IDAT", b"IEND"):
+            return
+        data = head[position + 8 : position + 8 + length]
+        if kind == b"tEXt" and data.startswith(_PNG_KEYWORD):
+            yield data[len(_PNG_KEYWORD) :]
+        position += 12 + length
+
+
+def _webp_packets(head: bytes, tail: bytes) -> Iterator[bytes]:
+    """The marks in the XMP chunk, which encoders write last (RFC 9649): found from the end if the head ends before."""
+    size = int.from_bytes(head[4:8], "little") + 8
+    if head[12:16] != b"VP8X":
+        return
+    if size <= len(head):
+        yield from _xmp_marks(_riff_chunk(head, 12, b"XMP "))
+        return
+    start = tail.find(b"XMP ")
+    while start >= 0:
+        length = int.from_bytes(tail[start + 4 : start + 8], "little")
+        if start + 8 + length <= len(tail) <= start + 8 + length + 1:
+            yield from _xmp_marks(tail[start + 8 : start + 8 + length])
+        start = tail.find(b"XMP ", start + 1)
+
+
+def _riff_chunk(data: bytes, position: int, wanted: bytes) -> bytes:
+    """The first chunk of that kind: kind, length (little-endian), data padded to an even length."""
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        if data[position : position + 4] == wanted:
+            return data[position + 8 : position + 8 + length]
+        position += 8 + length + (length & 1)
+    return b""
+
+
+def _is_avif(head: bytes) -> bool:
+    brands = head[8 : min(int.from_bytes(head[:4], "big"), 256)]
+    return any(brands[i : i + 4] in _AVIF_BRANDS for i in range(0, len(brands), 4))
+
+
+def _avif_packets(head: bytes, tail: bytes) -> Iterator[bytes]:
+    """The marks in XMP items. The item lies in `mdat` wherever the encoder put it; the `meta` box must announce it."""
+    if b"application/rdf+xml" not in head:
+        return
+    yield from _xmp_marks(head)
+    yield from _xmp_marks(tail)
+
+
+def _xmp_marks(packet: bytes) -> Iterator[bytes]:
+    return (found[1] for found in _XMP_MARK.finditer(packet))

@@ -1,0 +1,138 @@
+"""How our files are called, and what they say of themselves inside.
+
+Responsible for: derivative names (layout *sibling*), temporary names, and the mark; formatting and parsing of each.
+Not responsible for: looking at a disk. Whether a name is really ours is decided with the listing that the caller has.
+A pure leaf.
+
+*Sibling*: `IMG_1.JPG` -> `IMG_1.JPG.thumbnail.jpg`. The whole name of the source stays in it, so `a.jpg` and `a.png`
+never meet. A name that would pass the kernel's limit is cut and closed with `~` and 8 hex digits of its hash.
+
+The mark is one ASCII line: `watcherd/1 VARIANT DIGEST FINGERPRINT` (both numbers in hex; the digest is what
+`sha256sum` prints for the source).
+"""
+
+import hashlib
+import re
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from watcherd.model import Variant
+
+NAME_MAX_BYTES = 255
+"""The longest name that Linux file systems take (NAME_MAX)."""
+
+_CUT_HASH_DIGITS = 8
+_TEMPORARY = re.compile(rb"\.watcherd-([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{12}\.tmp")
+_MARK = re.compile(rb"watcherd/1 ([a-z0-9][a-z0-9_-]{0,31}) ([0-9a-f]{64}) ([0-9a-f]{16})")
+VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+"""What a variant may be called: it becomes part of file names on every file system."""
+
+
+# ------------------------------------------------------------------------------------------------------ derivatives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DerivativeName:
+    """A name taken apart. `stem` is the source's name, or the beginning of it where `cut_hash` is not empty."""
+
+    stem: bytes
+    variant: str
+    extension: str
+    cut_hash: bytes = b""
+
+    def is_of(self, source_name: bytes) -> bool:
+        """Whether this is the name that `derivative_name` gives to a derivative of that source."""
+        return derivative_name(source_name, self.variant, self.extension) == _join(self)
+
+
+def derivative_name(source_name: bytes, variant: str, extension: str) -> bytes:
+    """The file name of a derivative: at most 255 bytes, whatever the source is called."""
+    suffix = f".{variant}.{extension}".encode()
+    room = NAME_MAX_BYTES - len(suffix)
+    if len(source_name) <= room:
+        return source_name + suffix
+    tag = b"~" + hashlib.sha256(source_name).hexdigest()[:_CUT_HASH_DIGITS].encode()
+    return _cut(source_name, room - len(tag)) + tag + suffix
+
+
+def derivative_path(source_path: bytes, variant: Variant) -> bytes:
+    """The path of a derivative below its root (layout *sibling*)."""
+    directory, slash, name = source_path.rpartition(b"/")
+    return directory + slash + derivative_name(name, variant.name, variant.format.extension)
+
+
+def parse_derivative_name(name: bytes, known: Iterable[tuple[str, str]]) -> DerivativeName | None:
+    """Take a name apart, if it ends as one of the known (variant, extension) pairs does. The inverse of naming."""
+    for variant, extension in known:
+        suffix = f".{variant}.{extension}".encode()
+        if name.endswith(suffix) and len(name) > len(suffix):
+            stem = name[: -len(suffix)]
+            head, tilde, tail = stem.rpartition(b"~")
+            if tilde and len(name) > NAME_MAX_BYTES - 4 and re.fullmatch(rb"[0-9a-f]{8}", tail):
+                return DerivativeName(stem=head, variant=variant, extension=extension, cut_hash=tail)
+            return DerivativeName(stem=stem, variant=variant, extension=extension)
+    return None
+
+
+def source_beside(name: bytes, known: Iterable[tuple[str, str]], beside: Container[bytes]) -> bytes | None:
+    """The source that a derivative's name stands beside, or None where it is a lone look-alike (so: a source itself).
+
+    `beside` holds the names in the same folder; for cut names it must be iterable as well, else they are not found.
+    """
+    parsed = parse_derivative_name(name, known)
+    if parsed is None:
+        return None
+    if not parsed.cut_hash:
+        return parsed.stem if parsed.stem in beside else None
+    candidates = beside if isinstance(beside, Iterable) else ()
+    return next((other for other in candidates if other != name and parsed.is_of(other)), None)
+
+
+def _join(parsed: DerivativeName) -> bytes:
+    tag = b"~" + parsed.cut_hash if parsed.cut_hash else b""
+    return parsed.stem + tag + f".{parsed.variant}.{parsed.extension}".encode()
+
+
+def _cut(name: bytes, length: int) -> bytes:
+    """At most `length` bytes of a name, never ending inside a UTF-8 character."""
+    while length > 0 and name[length] & 0b1100_0000 == 0b1000_0000:
+        length -= 1
+    return name[:length]
+
+
+# -------------------------------------------------------------------------------------------------- temporary files
+
+
+def temporary_name(instance: str, run: str, random: str) -> bytes:
+    """A hidden name for a file on its way: instance and run are 8 hex digits, random is 12."""
+    return f".watcherd-{instance}-{run}-{random}.tmp".encode()
+
+
+def parse_temporary_name(name: bytes) -> tuple[str, str] | None:
+    """(instance, run) of one of our temporary names, or None."""
+    found = _TEMPORARY.fullmatch(name)
+    return (found[1].decode(), found[2].decode()) if found else None
+
+
+# ---------------------------------------------------------------------------------------------------------- the mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a derivative says of itself: its variant, the SHA-256 of its source, the variant's fingerprint."""
+
+    variant: str
+    digest: bytes
+    fingerprint: int
+
+    def __str__(self) -> str:
+        return f"watcherd/1 {self.variant} {self.digest.hex()} {self.fingerprint & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+
+def find_mark(text: bytes) -> Mark | None:
+    """The first mark in some bytes (a JPEG comment, a PNG text, an XMP packet)."""
+    found = _MARK.search(text)
+    if found is None:
+        return None
+    fingerprint = int.from_bytes(bytes.fromhex(found[3].decode()), "big", signed=True)
+    return Mark(variant=found[1].decode(), digest=bytes.fromhex(found[2].decode()), fingerprint=fingerprint)

@@ -1,0 +1,1 @@
+"""Telemetry: log events, metrics, and what the service manager is told."""

@@ -1,0 +1,1 @@
+"""Watching: what happens in a root, and when an upload is complete."""
