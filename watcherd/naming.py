@@ -94,9 +94,10 @@ def _join(parsed: DerivativeName) -> bytes:
 
 
 def _cut(name: bytes, length: int) -> bytes:
-    """At most `length` bytes of a name, never ending inside a UTF-8 character."""
-    while length > 0 and name[length] & 0b1100_0000 == 0b1000_0000:
-        length -= 1
+    """The first `length` bytes of a name, or up to 3 fewer so as not to end inside a UTF-8 character."""
+    for end in range(length, length - 4, -1):
+        if name[end] & 0b1100_0000 != 0b1000_0000:
+            return name[:end]
     return name[:length]
 
 

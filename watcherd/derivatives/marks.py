@@ -1,4 +1,4 @@
-"""Finding the mark in a file: does it say that we made it, from what, and by which recipe?
+"""Finding the mark in a file: that we made it, from what, and by which recipe.
 
 Responsible for: walking JPEG segments, PNG chunks, WebP chunks and AVIF boxes as far as the mark stands.
 Not responsible for: writing marks (`imaging/marks.py`), opening files, deciding whose file it is.

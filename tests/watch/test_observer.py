@@ -1,0 +1,374 @@
+"""The observer reports what the kernel says about a root, and doubts itself where that is not the whole story."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import pytest
+
+from watcherd.model import Change, ChangeKind, Source
+from watcherd.watch.observer import Observer
+from watcherd.watch.reports import Doubt, DoubtReason, WatchFailed, Watching, WatchTrouble
+
+PATIENCE_S = 20.0
+ROOT = 4
+QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+
+
+class Watch:
+    """An observer under test, and everything that it said."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.said: SimpleQueue[object] = SimpleQueue()
+        self.post: Callable[[object], None] = self.said.put
+        self.observer = Observer(ROOT, os.fsencode(root), post=lambda report: self.post(report), on_doubt=self.said.put)
+
+    def __enter__(self) -> "Watch":
+        self.observer.start()
+        self.until(Watching(root=ROOT))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.observer.stop()
+        assert self.observer.join(PATIENCE_S)
+
+    def until(self, *expected: object) -> list[object]:
+        """Wait until all of these were said, in any order; gives all that was said on the way."""
+        missing, seen = list(expected), []
+        deadline_s = time.monotonic() + PATIENCE_S
+        while missing:
+            try:
+                seen.append(self.said.get(timeout=max(0.0, deadline_s - time.monotonic())))
+            except Empty:
+                pytest.fail(f"not said: {missing}; said: {seen}")
+            if seen[-1] in missing:
+                missing.remove(seen[-1])
+        return seen
+
+
+def change(kind: ChangeKind, path: bytes, previous: bytes | None = None) -> Change:
+    return Change(kind=kind, source=Source(ROOT, path), previous=previous)
+
+
+def doubt(why: DoubtReason, directory: bytes = b"") -> Doubt:
+    return Doubt(root=ROOT, directory=directory, why=why)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def watch(root: Path) -> Iterator[Watch]:
+    with Watch(root) as watch:
+        yield watch
+
+
+# -- files
+
+
+def test_a_new_file_is_created_and_closed(watch: Watch) -> None:
+    (watch.root / "a.jpg").write_bytes(b"picture")
+    watch.until(change(ChangeKind.CREATED, b"a.jpg"), change(ChangeKind.CLOSED, b"a.jpg"))
+
+
+def test_reading_a_file_is_not_reported(watch: Watch) -> None:
+    (watch.root / "a.jpg").write_bytes(b"picture")
+    watch.until(change(ChangeKind.CLOSED, b"a.jpg"))
+    (watch.root / "a.jpg").read_bytes()
+    (watch.root / "b.jpg").touch()
+    assert watch.until(change(ChangeKind.CLOSED, b"b.jpg")) == [
+        change(ChangeKind.CREATED, b"b.jpg"),
+        change(ChangeKind.CLOSED, b"b.jpg"),
+    ]
+
+
+def test_a_file_moved_in_is_created(watch: Watch, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    (tmp_path / "a.jpg").rename(watch.root / "a.jpg")
+    watch.until(change(ChangeKind.CREATED, b"a.jpg"))
+
+
+def test_a_hard_link_is_created(watch: Watch, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    (watch.root / "a.jpg").hardlink_to(tmp_path / "a.jpg")
+    watch.until(change(ChangeKind.CREATED, b"a.jpg"))
+
+
+def test_a_rename_within_the_root_says_both_names(watch: Watch) -> None:
+    (watch.root / "a.jpg").write_bytes(b"picture")
+    (watch.root / "a.jpg").rename(watch.root / "b.jpg")
+    watch.until(change(ChangeKind.MOVED, b"b.jpg", previous=b"a.jpg"))
+
+
+def test_a_file_deleted_or_moved_out_is_deleted(watch: Watch, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (watch.root / name).write_bytes(b"picture")
+    (watch.root / "a.jpg").unlink()
+    (watch.root / "b.jpg").rename(tmp_path / "b.jpg")
+    watch.until(change(ChangeKind.DELETED, b"a.jpg"), change(ChangeKind.DELETED, b"b.jpg"))
+
+
+def test_names_are_the_kernel_s_bytes(watch: Watch) -> None:
+    name = b"caf\xe9\n.jpg"
+    with open(os.path.join(os.fsencode(watch.root), name), "wb"):
+        pass
+    watch.until(change(ChangeKind.CLOSED, name))
+
+
+def test_files_that_were_there_before_are_left_to_the_scan(root: Path) -> None:
+    (root / "old.jpg").write_bytes(b"picture")
+    with Watch(root) as watch:
+        (root / "new.jpg").write_bytes(b"picture")
+        seen = watch.until(change(ChangeKind.CLOSED, b"new.jpg"))
+    assert {each.source.path for each in seen if isinstance(each, Change)} == {b"new.jpg"}
+
+
+# -- folders
+
+
+def test_a_new_folder_is_a_doubt_and_is_watched_by_then(watch: Watch) -> None:
+    (watch.root / "d").mkdir()
+    watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"d"))
+    (watch.root / "d" / "a.jpg").write_bytes(b"picture")
+    watch.until(change(ChangeKind.CLOSED, b"d/a.jpg"))
+
+
+def test_every_file_of_a_copied_tree_is_reported_or_lies_in_a_doubtful_folder(watch: Watch, tmp_path: Path) -> None:
+    paths = {b"tree/%d/deeper/%d.jpg" % (folder, number) for folder in range(20) for number in range(5)}
+    for path in paths:
+        target = tmp_path / "from" / os.fsdecode(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"picture")
+    subprocess.run(["cp", "-r", str(tmp_path / "from" / "tree"), str(watch.root)], check=True)
+    folders = [doubt(DoubtReason.NEW_DIRECTORY, b"tree/%d/deeper" % folder) for folder in range(20)]
+    (watch.root / "last.jpg").touch()
+    seen = watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"tree"), *folders, change(ChangeKind.CLOSED, b"last.jpg"))
+    doubtful = {os.path.join(each.directory, b"") for each in seen if isinstance(each, Doubt)}
+    reported = {each.source.path for each in seen if isinstance(each, Change)}
+    assert {path for path in paths - reported if not path.startswith(tuple(doubtful))} == set()
+
+
+def test_a_folder_moved_within_the_root_is_doubted_at_both_places(watch: Watch) -> None:
+    (watch.root / "d").mkdir()
+    watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"d"))
+    (watch.root / "d").rename(watch.root / "e")
+    watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"e"), doubt(DoubtReason.GONE_DIRECTORY, b"d"))
+    (watch.root / "e" / "a.jpg").write_bytes(b"picture")
+    watch.until(change(ChangeKind.CLOSED, b"e/a.jpg"))
+
+
+def test_a_folder_moved_in_with_its_files_is_a_doubt(watch: Watch, tmp_path: Path) -> None:
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    (tmp_path / "d" / "e" / "a.jpg").write_bytes(b"picture")
+    (tmp_path / "d").rename(watch.root / "d")
+    watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"d"))
+    (watch.root / "d" / "e" / "b.jpg").write_bytes(b"picture")
+    watch.until(change(ChangeKind.CLOSED, b"d/e/b.jpg"))
+
+
+def test_a_folder_that_leaves_or_is_removed_is_a_doubt(watch: Watch, tmp_path: Path) -> None:
+    for name in ("d", "e"):
+        (watch.root / name).mkdir()
+        watch.until(doubt(DoubtReason.NEW_DIRECTORY, name.encode()))
+    (watch.root / "d").rename(tmp_path / "d")
+    (watch.root / "e").rmdir()
+    watch.until(doubt(DoubtReason.GONE_DIRECTORY, b"d"), doubt(DoubtReason.GONE_DIRECTORY, b"e"))
+
+
+def test_the_watches_are_as_many_as_the_folders(root: Path) -> None:
+    (root / "d" / "e").mkdir(parents=True)
+    with Watch(root) as watch:
+        assert watch.observer.watch_count() == 3
+
+
+# -- doubts
+
+
+@pytest.fixture
+def short_queue() -> Iterator[int]:
+    """The kernel's limit for new inotify descriptors, lowered."""
+    before = QUEUE_LIMIT.read_text()
+    try:
+        QUEUE_LIMIT.write_text("16")
+    except OSError:
+        pytest.skip("fs.inotify.max_queued_events may only be changed by root")
+    try:
+        yield 16
+    finally:
+        QUEUE_LIMIT.write_text(before)
+
+
+def test_an_overflow_is_a_doubt_once_everything_is_watched_again(root: Path, short_queue: int) -> None:
+    with Watch(root) as watch:
+        reader = watch.observer._reader
+        assert reader is not None
+        with reader._lock:  # the reader takes it around every read: a stopped reader
+            for number in range(20 * short_queue):
+                (root / f"{number}.jpg").touch()
+            (root / "unseen").mkdir()
+        watch.until(doubt(DoubtReason.OVERFLOW))
+        (root / "unseen" / "a.jpg").touch()
+        watch.until(change(ChangeKind.CLOSED, b"unseen/a.jpg"))
+        assert (watch.observer.is_alive(), watch.observer.watch_count()) == (True, 2)
+
+
+def test_an_overflow_concerns_the_root_it_happened_in(root: Path, tmp_path: Path, short_queue: int) -> None:
+    (tmp_path / "other").mkdir()
+    with Watch(root) as watch, Watch(tmp_path / "other") as other:
+        reader = watch.observer._reader
+        assert reader is not None
+        with reader._lock:
+            for number in range(20 * short_queue):
+                (root / f"{number}.jpg").touch()
+        watch.until(doubt(DoubtReason.OVERFLOW))
+        (tmp_path / "other" / "a.jpg").touch()
+        seen = other.until(change(ChangeKind.CLOSED, b"a.jpg"))
+        assert [each for each in seen if isinstance(each, Doubt)] == []
+
+
+def test_an_exception_while_reporting_is_a_doubt_and_not_the_end(watch: Watch) -> None:
+    def refuse(report: object) -> None:
+        if isinstance(report, Change) and report.source.path == b"bad.jpg":
+            raise RuntimeError("no room")
+        watch.said.put(report)
+
+    watch.post = refuse
+    (watch.root / "bad.jpg").touch()
+    (watch.root / "good.jpg").touch()
+    watch.until(
+        Doubt(root=ROOT, directory=b"", why=DoubtReason.HANDLER_FAILED, detail="RuntimeError: no room"),
+        change(ChangeKind.CLOSED, b"good.jpg"),
+    )
+    assert watch.observer.is_alive()
+
+
+def test_a_removed_root_is_a_doubt_and_the_observer_knows_that_it_is_blind(watch: Watch) -> None:
+    assert watch.observer.is_alive()
+    shutil.rmtree(watch.root)
+    watch.until(doubt(DoubtReason.ROOT_DELETED), doubt(DoubtReason.WATCHER_ENDED))
+    dispatcher = watch.observer._dispatcher
+    assert dispatcher is not None
+    for emitter in dispatcher.emitters:
+        emitter.join(PATIENCE_S)
+    assert (dispatcher.is_alive(), watch.observer.is_alive()) == (True, False)
+
+
+def test_a_thread_of_watchdog_s_that_dies_is_a_doubt(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    assert watch.observer._dispatcher is not None
+    (emitter,) = watch.observer._dispatcher.emitters
+    monkeypatch.setattr(emitter, "build_and_queue_event", fail)
+    (watch.root / "a.jpg").touch()
+    watch.until(
+        Doubt(
+            root=ROOT,
+            directory=b"",
+            why=DoubtReason.WATCHER_ENDED,
+            detail="OSError: [Errno 5] Input/output error",
+        )
+    )
+    emitter.join(PATIENCE_S)
+    assert not watch.observer.is_alive()
+
+
+@pytest.mark.chaos
+def test_an_unmounted_root_is_a_doubt(root: Path) -> None:
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(root)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"may not mount: {mounted.stderr.decode()}")
+    try:
+        with Watch(root) as watch:
+            subprocess.run(["umount", str(root)], check=True)
+            watch.until(doubt(DoubtReason.UNMOUNTED))
+    finally:
+        subprocess.run(["umount", str(root)], capture_output=True, check=False)
+
+
+# -- start and end
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda path: path.symlink_to("root"), WatchTrouble.ROOT_IS_LINK),
+        (lambda path: path.write_bytes(b""), WatchTrouble.ROOT_MISSING),
+        (lambda _path: None, WatchTrouble.ROOT_MISSING),
+    ],
+)
+def test_a_root_that_cannot_be_watched_is_refused(
+    root: Path, make: Callable[[Path], object], why: WatchTrouble
+) -> None:
+    path = root.with_name("other")
+    make(path)
+    watch = Watch(path)
+    watch.observer.start()
+    failed = watch.said.get(timeout=PATIENCE_S)
+    assert isinstance(failed, WatchFailed)
+    assert (failed.root, failed.why) == (ROOT, why)
+    assert watch.observer.join(PATIENCE_S)
+    assert not watch.observer.is_alive()
+
+
+def test_too_many_observers_are_refused_with_the_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise OSError(24, "inotify instance limit reached")
+
+    monkeypatch.setattr("watcherd.watch.observer.InotifyFD._create_inotify_fd", refuse)
+    watch = Watch(root)
+    watch.observer.start()
+    failed = watch.said.get(timeout=PATIENCE_S)
+    assert isinstance(failed, WatchFailed)
+    assert failed.why is WatchTrouble.INSTANCE_LIMIT
+
+
+def test_a_stopped_observer_says_nothing_and_leaves_no_thread_and_no_descriptor(root: Path) -> None:
+    before = set(threading.enumerate()), inotify_descriptors()
+    with Watch(root) as watch:
+        (root / "a.jpg").touch()
+        watch.until(change(ChangeKind.CLOSED, b"a.jpg"))
+        assert len(inotify_descriptors()) == len(before[1]) + 1
+    assert (set(threading.enumerate()), inotify_descriptors()) == before
+    assert not watch.observer.is_alive()
+    assert [each for each in drained(watch.said) if isinstance(each, Doubt)] == []
+
+
+def test_an_observer_may_be_stopped_before_it_watches(root: Path) -> None:
+    watch = Watch(root)
+    watch.observer.start()
+    watch.observer.stop()
+    assert watch.observer.join(PATIENCE_S)
+
+
+def test_worker_programs_do_not_inherit_the_descriptor(watch: Watch) -> None:
+    assert watch.observer.is_alive()
+    assert [os.get_inheritable(number) for number in inotify_descriptors()] == [False] * len(inotify_descriptors())
+
+
+def inotify_descriptors() -> list[int]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue
+        if target == "anon_inode:inotify":
+            found.append(int(name))
+    return sorted(found)
+
+
+def drained(queue: "SimpleQueue[object]") -> list[object]:
+    seen = []
+    while not queue.empty():
+        seen.append(queue.get())
+    return seen

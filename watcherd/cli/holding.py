@@ -1,0 +1,45 @@
+"""Holding the state directory for the length of a verb, and what can go wrong with it, in the command's words."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from watcherd.cli.exits import Exit, Stop
+from watcherd.daemon.statedir import Busy, StateDirectory
+from watcherd.ledger.errors import LedgerError, LedgerTooNew, LedgerUnsafe
+from watcherd.ledger.ledger import Ledger
+
+
+@contextmanager
+def hold(folder: str) -> Iterator[StateDirectory]:
+    """Make the state directory if need be, and hold its lock.
+
+    Ends the verb with BUSY where another process has it, with CONFIGURATION where it cannot be used.
+    """
+    state = StateDirectory(folder)
+    try:
+        state.make()
+        lock = state.take()
+    except Busy as error:
+        hint = "stop it, or give another one with --state-dir"
+        raise Stop(Exit.BUSY, f"{error}; {hint}") from error
+    except OSError as error:
+        text = f"the state directory {folder} cannot be used: {error.strerror}; give another one with --state-dir"
+        raise Stop(Exit.CONFIGURATION, text) from error
+    try:
+        yield state
+    except (LedgerTooNew, LedgerUnsafe) as error:
+        raise Stop(Exit.CONFIGURATION, str(error)) from error
+    except LedgerError as error:
+        raise Stop(Exit.FAILED, str(error)) from error
+    finally:
+        os.close(lock)
+
+
+def seen_roots(folder: str) -> frozenset[str]:
+    """The roots that the ledger of a state directory knows: these are waited for when they are not there."""
+    try:
+        with Ledger.open(StateDirectory(folder).ledger, read_only=True) as ledger:
+            return frozenset(os.fsdecode(path) for path in ledger.roots().values())
+    except LedgerError:
+        return frozenset()

@@ -1,0 +1,222 @@
+"""`watcherd status` and `watcherd retry`."""
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from watcherd.cli.exits import Exit, Stop
+from watcherd.cli.options import json_option, state_dir_option, state_directory
+
+if TYPE_CHECKING:
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Entry
+
+_FAILURES_SHOWN = 20
+
+
+@click.command()
+@click.argument("file", metavar="[FILE]", required=False)
+@state_dir_option
+@json_option
+def status(file: str | None, state_dir: str | None, *, as_json: bool) -> int:
+    """Say what is done and what is not; with FILE, why that file is, or is not, done.
+
+    Reads the ledger, and adds what a running daemon knows.
+    """
+    folder = state_directory(state_dir)
+    with _ledger(folder) as ledger:
+        if file is not None:
+            told = _of_file(ledger, file)
+            click.echo(json.dumps(told) if as_json else _file_text(told))
+            return Exit.OK
+        overall = _overall(ledger) | {"daemon": _ask(folder, {"verb": "status"})}
+    click.echo(json.dumps(overall) if as_json else _overall_text(overall))
+    return Exit.OK
+
+
+@click.command()
+@click.argument("files", metavar="[FILE ...]", nargs=-1)
+@click.option("--failed", is_flag=True, help="All files that failed or are in quarantine.")
+@state_dir_option
+def retry(files: Sequence[str], state_dir: str | None, *, failed: bool) -> int:
+    """Try files again, whatever is held against them.
+
+    A running daemon does it at once; without one, the next `run` or `scan` does.
+    """
+    if bool(files) == failed:
+        raise Stop(Exit.USAGE, "give files, or --failed")
+    folder = state_directory(state_dir)
+    paths = [_located(file) for file in files]
+    answer = _ask(folder, {"verb": "retry", "paths": paths, "failed": failed})
+    if answer is None:
+        answer = {"retried": _retry_offline(folder, paths, failed=failed)}
+    if "error" in answer:
+        raise Stop(Exit.FAILED, answer["error"])
+    click.echo(f"{answer['retried']} files will be tried again", err=True)
+    return Exit.OK
+
+
+def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
+    from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
+    from watcherd.daemon import verbs  # noqa: PLC0415 - as above
+    from watcherd.daemon.lifecycle import open_ledger  # noqa: PLC0415 - as above
+
+    with hold(folder) as state, open_ledger(state) as ledger:
+        entries = verbs.failed(ledger) if failed else [_entry(ledger, path) for path in paths]
+        for entry in entries:
+            verbs.renew(ledger, entry)
+        ledger.commit()
+        return len(entries)
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+def _ledger(folder: str) -> "Ledger":
+    from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - not for --help
+    from watcherd.ledger.errors import LedgerError, LedgerMissing  # noqa: PLC0415 - as above
+    from watcherd.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+
+    try:
+        return Ledger.open(StateDirectory(folder).ledger, read_only=True)
+    except LedgerMissing as error:
+        text = f"there is no ledger in {folder}: nothing ran with this state directory yet"
+        raise Stop(Exit.FAILED, text) from error
+    except LedgerError as error:
+        raise Stop(Exit.FAILED, str(error)) from error
+
+
+def _ask(folder: str, request: dict[str, Any]) -> dict[str, Any] | None:
+    """The answer of the daemon of this state directory, None where none runs."""
+    from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
+
+    with suppress(Unreachable):
+        answer = ask(StateDirectory(folder).control, request)
+        return {key: value for key, value in answer.items() if key != "last"}
+    return None
+
+
+def _located(file: str) -> str:
+    folder, name = os.path.split(os.path.abspath(file))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _entry(ledger: "Ledger", path: str) -> "Entry":
+    from watcherd.daemon.verbs import locate  # noqa: PLC0415 - not for --help
+
+    source = locate(os.fsencode(path), ledger.roots())
+    entry = ledger.entry(source) if source is not None else None
+    if entry is None:
+        where = "it is not below any folder that was watched or scanned" if source is None else "it was never seen"
+        raise Stop(Exit.FAILED, f"the ledger knows nothing of {path}: {where}")
+    return entry
+
+
+def _overall(ledger: "Ledger") -> dict[str, Any]:
+    from watcherd.model import State  # noqa: PLC0415 - not for --help
+
+    by_root = ledger.counts()
+    paths = ledger.roots()
+    sources = {str(state): sum(counts.get(state, 0) for counts in by_root.values()) for state in State}
+    roots = [
+        {
+            "path": os.fsdecode(path),
+            "sources": {str(state): number for state, number in by_root.get(root, {}).items()},
+        }
+        for root, path in paths.items()
+    ]
+    failures = [
+        {
+            "source": os.fsdecode(paths.get(entry.source.root, b"?") + b"/" + entry.source.path),
+            "state": str(entry.state),
+            "reason": str(entry.reason) if entry.reason else "",
+            "detail": entry.detail,
+        }
+        for entry in ledger.failures(_FAILURES_SHOWN)
+    ]
+    return {"v": 1, "ledger": ledger.path, "sources": sources, "roots": roots, "failures": failures}
+
+
+def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
+    path = _located(file)
+    entry = _entry(ledger, path)
+    return {
+        "v": 1,
+        "source": path,
+        "state": str(entry.state),
+        "reason": str(entry.reason) if entry.reason else "",
+        "detail": entry.detail,
+        "explanation": _explanation(entry),
+        "digest": entry.digest.hex() if entry.digest else "",
+        "width": entry.width,
+        "height": entry.height,
+        "faults": entry.faults,
+        "interruptions": entry.interruptions,
+        "not_before": _instant(entry.not_before_at_s),
+        "gone_since": _instant(entry.gone_at_s),
+        "derivatives": [
+            {"variant": d.variant, "bytes": d.size_bytes, "width": d.width, "height": d.height}
+            for d in entry.derivatives
+        ],
+    }
+
+
+def _instant(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+# -------------------------------------------------------------------------------------------------------------- text
+
+_MEANINGS = {
+    "pending": "it is complete and waits for its turn",
+    "done": "its derivatives are made",
+    "ignored": "it is no picture",
+    "incomplete": "its upload seems not to have ended; more of it is waited for",
+    "rejected": "it cannot be done as it is; it is tried again when it, the decoders or the limits change",
+    "failed": "the attempts are used up, and not by its content; `watcherd retry` tries again",
+    "quarantined": "the attempts are used up; `watcherd retry` tries again",
+}
+
+
+def _explanation(entry: "Entry") -> str:
+    text = _MEANINGS[entry.state]
+    if entry.gone_at_s is not None:
+        text = "it is not there any more; it will be forgotten unless it comes back"
+    because = f" ({entry.reason}: {entry.detail})" if entry.reason else f" ({entry.detail})" if entry.detail else ""
+    return text + because
+
+
+def _file_text(told: dict[str, Any]) -> str:
+    lines = [f"{_safe(told['source'])}: {told['state']}", f"  {_safe(told['explanation'])}"]
+    lines += [f"  {d['variant']}: {d['width']}x{d['height']}, {d['bytes']} bytes" for d in told["derivatives"]]
+    if told["not_before"]:
+        lines.append(f"  next look: {told['not_before']}")
+    return "\n".join(lines)
+
+
+def _overall_text(overall: dict[str, Any]) -> str:
+    counts = [f"{number} {state}" for state, number in overall["sources"].items() if number]
+    daemon = overall["daemon"]
+    lines = [
+        f"daemon: {'pid ' + str(daemon['pid']) + ', ' + daemon['summary'] if daemon else 'not running'}",
+        f"sources: {', '.join(counts) or 'none'}",
+    ]
+    for root in overall["roots"]:
+        state = daemon["roots"].get(root["path"]) if daemon else None
+        shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""
+        lines.append(f"root: {_safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
+    for failure in overall["failures"]:
+        reason = f"{failure['reason']}: {failure['detail']}" if failure["detail"] else failure["reason"]
+        lines.append(f"  {failure['state']}: {_safe(failure['source'])}: {_safe(reason)}")
+    return "\n".join(lines)
+
+
+def _safe(text: str) -> str:
+    """A name as a terminal may see it: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

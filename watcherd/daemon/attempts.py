@@ -1,0 +1,485 @@
+"""Attempts: the way of a job from the queue to its recorded outcome.
+
+Responsible for: which attempt is where (with the hands, with a worker), what `Identified` is answered, what is
+published, and when a worker gets the next content. What an outcome means for the source's entry stands in
+`outcomes.py`. Not responsible for I/O: everything that is to be done outside comes back as effects.
+
+    queue -> FETCHING (hands) -> FETCHED -> IDENTIFYING (worker) -> RENDERING (worker) -> PUBLISHING (hands) -> ended
+                                                   |-> COLLECTING (hands: a twin's derivatives) -> PUBLISHING
+                                                   |-> ended: right already, known as undoable
+                                                   '-> parked: no memory now, or a twin is in work
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from watcherd.daemon.effects import AskHands, CloseDescriptors, Effect, Moment, TellWorker, WatchedRoot
+from watcherd.daemon.outcomes import Outcomes
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import (
+    Answer,
+    Crashed,
+    Derivative,
+    Disturbed,
+    Failed,
+    Header,
+    JobClass,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    Reason,
+    Rejected,
+    Rendered,
+    Reused,
+    Source,
+    TimedOut,
+    Unchanged,
+    Variant,
+)
+from watcherd.naming import Mark, derivative_path
+from watcherd.pool.admission import Admission
+from watcherd.pool.fleet import Fleet
+from watcherd.pool.frames import Ended, Identified, Work, grant, release
+from watcherd.pool.orders import Assigned, Broke, Finished, Granted
+from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
+from watcherd.queue.jobqueue import Job, JobQueue
+from watcherd.watch.hands import (
+    Broken,
+    Collect,
+    Collected,
+    Fault,
+    Fetch,
+    Fetched,
+    Item,
+    Publish,
+    Published,
+    Refused,
+)
+
+
+class Phase(StrEnum):
+    """Where an attempt is."""
+
+    FETCHING = "fetching"
+    FETCHED = "fetched"
+    IDENTIFYING = "identifying"
+    RENDERING = "rendering"
+    COLLECTING = "collecting"
+    PUBLISHING = "publishing"
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One execution of a job. Owned by the loop's thread."""
+
+    ticket: int
+    job: Job
+    root: WatchedRoot
+    started: float
+    phase: Phase = Phase.FETCHING
+    fetched: Fetched | None = None
+    slot: int | None = None
+    worker: int = 0
+    digest: bytes | None = None
+    header: Header | None = None
+    right: tuple[Derivative, ...] = ()
+    wanted: tuple[Variant, ...] = ()
+    taken: tuple[bytes, ...] = ()
+    reused: bool = False
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+    publishing_since: float = 0.0
+    publish_s: float = 0.0
+    bytes_out: int = 0
+    notes: tuple[str, ...] = ()
+    made: tuple[str, ...] = field(default=())
+
+
+class Attempts:
+    """All attempts under way, and the jobs that wait for memory or for a twin."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        queue: JobQueue,
+        fleet: Fleet,
+        admission: Admission,
+        roots: Mapping[int, WatchedRoot],
+        outcomes: Outcomes,
+        pool: PoolSettings,
+        limits: LimitSettings,
+        tickets: Iterator[int],
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._fleet = fleet
+        self._admission = admission
+        self._roots = roots
+        self._outcomes = outcomes
+        self._pool = pool
+        self._limits = limits
+        self._by_ticket: dict[int, Attempt] = {}
+        self._by_source: dict[Source, Attempt] = {}
+        self._digests: dict[bytes, int] = {}
+        self._parked: list[Job] = []
+        self._no_reuse: set[Source] = set()
+        self._tickets = tickets
+
+    def __len__(self) -> int:
+        return len(self._by_ticket)
+
+    def __contains__(self, source: object) -> bool:
+        return source in self._by_source or any(job.source == source for job in self._parked)
+
+    @property
+    def parked(self) -> int:
+        """Jobs that wait for memory or for a twin."""
+        return len(self._parked)
+
+    def under_way(self) -> list[Attempt]:
+        """What is in hand now, for the status."""
+        return list(self._by_ticket.values())
+
+    def sources(self) -> list[Source]:
+        """All sources in hand or parked."""
+        return [*self._by_source, *(job.source for job in self._parked)]
+
+    def finishing(self) -> int:
+        """Attempts that the hands are publishing: a drain waits for these as well."""
+        return sum(attempt.phase is Phase.PUBLISHING for attempt in self._by_ticket.values())
+
+    def source_in(self, slot: int) -> bytes | None:
+        """The path of the source that a worker holds, for the log."""
+        held = next((attempt for attempt in self._by_ticket.values() if attempt.slot == slot), None)
+        return held.root.path + b"/" + held.job.source.path if held else None
+
+    def waiting_for_worker(self) -> int:
+        """Fetched sources without a worker."""
+        return sum(attempt.phase in {Phase.FETCHING, Phase.FETCHED} for attempt in self._by_ticket.values())
+
+    # ---- from the queue to a worker
+
+    def dispatch(self, moment: Moment, *, ahead: int) -> list[Effect]:
+        """Give fetched sources to idle workers, and have at most `ahead` sources fetched beyond that."""
+        effects = [effect for slot in self._fleet.idle() for effect in self._assign(slot, moment)]
+        while self.waiting_for_worker() < ahead:
+            suspects = not any(attempt.job.suspect for attempt in self._by_ticket.values())
+            job = self._queue.pop(suspects=suspects, accept=self._acceptable)
+            if job is None:
+                break
+            effects.append(self._fetch(job, moment))
+        return effects
+
+    def _acceptable(self, job: Job) -> bool:
+        if job.digest in self._digests:
+            return False
+        needed = job.memory_bytes or 0
+        return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(
+            job.stamp.size_bytes
+        )
+
+    def _fetch(self, job: Job, moment: Moment) -> Effect:
+        root = self._roots[job.source.root]
+        attempt = Attempt(ticket=next(self._tickets), job=job, root=root, started=moment.now)
+        self._by_ticket[attempt.ticket] = attempt
+        self._by_source[job.source] = attempt
+        self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
+        request = Fetch(
+            ticket=attempt.ticket,
+            path=job.source.path,
+            stamp=job.stamp,
+            max_bytes=self._limits.max_bytes,
+            derivatives=tuple((v.name, derivative_path(job.source.path, v)) for v in root.variants),
+        )
+        return AskHands(root=root.number, request=request)
+
+    def _assign(self, slot: int, moment: Moment) -> list[Effect]:
+        waiting = [a for a in self._by_ticket.values() if a.phase is Phase.FETCHED]
+        attempt = min(waiting, key=lambda a: a.ticket, default=None)
+        if attempt is None or attempt.fetched is None:
+            return []
+        attempt.phase, attempt.slot = Phase.IDENTIFYING, slot
+        # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
+        self._ledger.begin_attempt(attempt.job.source)
+        work = Work(
+            job=attempt.ticket,
+            variants=attempt.root.variants,
+            limits=self._limits,
+            has_holes=attempt.fetched.has_holes,
+            tolerant=attempt.job.tolerant,
+        )
+        timeout_s = identify_timeout_s(self._pool, attempt.fetched.stamp.size_bytes)
+        assigned = Assigned(slot=slot, job=attempt.ticket, timeout_s=timeout_s)
+        return [
+            *self._fleet.handle(assigned, moment.now),
+            TellWorker(slot=slot, body=work.body(), descriptors=(attempt.fetched.fd,)),
+        ]
+
+    # ---- what the hands say
+
+    def from_hands(
+        self, reply: Fetched | Refused | Fault | Collected | Published | Broken, moment: Moment
+    ) -> list[Effect]:
+        """Take a reply in. One whose attempt has ended meanwhile only has its descriptors closed."""
+        attempt = self._by_ticket.get(reply.ticket)
+        if attempt is None:
+            return _close(reply)
+        match reply:
+            case Fetched():
+                attempt.fetched, attempt.phase = reply, Phase.FETCHED
+                return []
+            case Collected():
+                return self._collected(attempt, reply, moment)
+            case Published():
+                return self._published(attempt, reply, moment)
+            case Refused(outcome=outcome):
+                return self._conclude(attempt, outcome, moment)
+            case Fault():  # the file system's doing: its root is paused, and this costs no attempt
+                return self._put_back(attempt)
+            case Broken():
+                outcome = Failed(reason=Reason.READ_ERROR, detail=f"{reply.operation}: {reply.text}")
+                return self._conclude(attempt, outcome, moment)
+
+    def _published(self, attempt: Attempt, reply: Published, moment: Moment) -> list[Effect]:
+        attempt.publish_s = moment.now - attempt.publishing_since
+        attempt.right += reply.derivatives
+        attempt.taken += reply.taken
+        attempt.bytes_out = sum(derivative.size_bytes for derivative in reply.derivatives)
+        return self._conclude(attempt, Reused() if attempt.reused else Rendered(), moment)
+
+    def _collected(self, attempt: Attempt, reply: Collected, moment: Moment) -> list[Effect]:
+        descriptors = tuple(fd for fd in reply.fds if fd is not None)
+        if len(descriptors) < len(reply.fds):  # the twin's files are not what the ledger says: render after all
+            self._no_reuse.add(attempt.job.source)
+            return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
+        sizes = {d.variant: (d.width, d.height) for d in self._twin(attempt)[1]}
+        items = [
+            self._item(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
+            for variant, fd in zip(attempt.wanted, descriptors, strict=True)
+        ]
+        attempt.reused = True
+        return self._publish(attempt, items, moment)
+
+    def _publish(self, attempt: Attempt, items: Sequence[Item], moment: Moment) -> list[Effect]:
+        if attempt.fetched is None:
+            raise AssertionError("nothing is published that was not fetched")
+        attempt.phase, attempt.publishing_since = Phase.PUBLISHING, moment.now
+        attempt.made = tuple(item.variant for item in items)
+        request = Publish(
+            ticket=attempt.ticket, path=attempt.job.source.path, stamp=attempt.fetched.stamp, items=tuple(items)
+        )
+        return [AskHands(root=attempt.root.number, request=request)]
+
+    def _item(self, attempt: Attempt, variant: Variant, fd: int, width: int, height: int) -> Item:
+        if attempt.digest is None:
+            raise AssertionError("nothing is published that was not identified")
+        return Item(
+            variant=variant.name,
+            path=derivative_path(attempt.job.source.path, variant),
+            fd=fd,
+            mark=Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint),
+            width=width,
+            height=height,
+        )
+
+    # ---- what the workers say
+
+    def identified(self, slot: int, message: Identified, moment: Moment) -> list[Effect]:
+        """Answer: Grant, Reuse, Skip or Later."""
+        attempt = self._held(slot, message.job, Phase.IDENTIFYING)
+        if attempt is None:
+            return [*self._fleet.handle(Broke(slot=slot, detail="identified what it does not hold"), moment.now)]
+        attempt.digest, attempt.header = message.digest, message.header
+        if message.digest in self._digests:
+            return self._later(attempt, moment)
+        known = self._outcomes.known(attempt.job, message.digest)
+        if known is not None:
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, known, moment)]
+        self._compare(attempt)
+        if not attempt.wanted:
+            outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
+        source, _ = self._twin(attempt)
+        if source is not None:
+            return [*self._let_go(attempt, moment), self._collect(attempt, source)]
+        return self._grant_or_not(attempt, message.header, moment)
+
+    def _compare(self, attempt: Attempt) -> None:
+        """Sort what lies at our names: right already, to be made (absent, or ours but stale), not ours."""
+        if attempt.fetched is None or attempt.digest is None:
+            raise AssertionError("nothing is compared that was not fetched and identified")
+        found = {item.variant: item for item in attempt.fetched.found}
+        entry = self._ledger.entry(attempt.job.source)
+        recorded = {d.variant: d for d in entry.derivatives} if entry else {}
+        right, wanted, taken = [], [], []
+        for variant in attempt.root.variants:
+            item = found.get(variant.name)
+            if item is not None and item.mark is None:
+                taken.append(derivative_path(attempt.job.source.path, variant))
+                continue
+            mark = Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint)
+            if item is None or item.mark != mark:
+                wanted.append(variant)
+                continue
+            before = recorded.get(variant.name)
+            known = before if before is not None and before.fingerprint == variant.fingerprint else None
+            right.append(
+                Derivative(
+                    variant=variant.name,
+                    fingerprint=variant.fingerprint,
+                    size_bytes=item.size_bytes,
+                    mtime_ns=item.mtime_ns,
+                    width=known.width if known else item.width,
+                    height=known.height if known else item.height,
+                )
+            )
+        attempt.right, attempt.wanted, attempt.taken = tuple(right), tuple(wanted), tuple(taken)
+
+    def _twin(self, attempt: Attempt) -> tuple[Source | None, tuple[Derivative, ...]]:
+        """A done source with the same content that has all the derivatives that this one lacks."""
+        if attempt.digest is None or attempt.job.source in self._no_reuse:
+            return None, ()
+        wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
+        for twin in self._ledger.twins(attempt.digest, excluding=attempt.job.source):
+            has = {(derivative.variant, derivative.fingerprint) for derivative in twin.derivatives}
+            if wanted <= has and twin.source.root in self._roots:
+                return twin.source, twin.derivatives
+        return None, ()
+
+    def _collect(self, attempt: Attempt, twin: Source) -> Effect:
+        attempt.phase = Phase.COLLECTING
+        items = [self._item(attempt, variant, -1, 0, 0).mark for variant in attempt.wanted]
+        paths = [derivative_path(twin.path, variant) for variant in attempt.wanted]
+        request = Collect(ticket=attempt.ticket, items=tuple(zip(paths, items, strict=True)))
+        return AskHands(root=twin.root, request=request)
+
+    def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
+        if not self._admission.fits_at_all(header.memory_bytes):
+            detail = (
+                f"needs about {header.memory_bytes >> 20} MiB to decode, more than the whole budget of "
+                f"{self._admission.budget_bytes >> 20} MiB; raise [pool] memory_bytes"
+            )
+            outcome = Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
+        asked = self._admission.ask(attempt.ticket, header.memory_bytes, whole_budget=attempt.job.whole_budget)
+        if asked is Answer.LATER or attempt.slot is None or attempt.digest is None or attempt.fetched is None:
+            return self._later(attempt, moment)
+        attempt.phase = Phase.RENDERING
+        self._digests[attempt.digest] = attempt.ticket
+        size = attempt.fetched.stamp.size_bytes
+        timeout_s = render_timeout_s(self._pool, size, header.pixels * header.frames, len(attempt.wanted))
+        return [
+            *self._fleet.handle(Granted(slot=attempt.slot, timeout_s=timeout_s), moment.now),
+            TellWorker(slot=attempt.slot, body=grant(attempt.ticket, [v.name for v in attempt.wanted])),
+        ]
+
+    def ended(
+        self, slot: int, message: Ended, descriptors: tuple[int, ...], rss_bytes: int, moment: Moment
+    ) -> list[Effect]:
+        """The worker is through with it: publish, or conclude."""
+        attempt = self._held(slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
+        wanted = {variant.name: variant for variant in attempt.wanted} if attempt else {}
+        if attempt is None or (descriptors and {made.variant for made in message.made} != set(wanted)):
+            broke = Broke(slot=slot, detail="ended what it does not hold, or made what it was not asked for")
+            return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
+        effects: list[Effect] = [*self._fleet.handle(Finished(slot=slot, rss_bytes=rss_bytes), moment.now)]
+        attempt.slot = None
+        attempt.digest = message.digest or attempt.digest
+        attempt.decode_s, attempt.encode_s, attempt.notes = message.decode_s, message.encode_s, message.notes
+        if not isinstance(message.outcome, Rendered):
+            return [*effects, *self._conclude(attempt, message.outcome, moment)]
+        items = [
+            self._item(attempt, wanted[made.variant], fd, made.width, made.height)
+            for made, fd in zip(message.made, descriptors, strict=True)
+        ]
+        return [*effects, *self._publish(attempt, items, moment)]
+
+    def path_of(self, ticket: int) -> bytes:
+        """The path of the source that an attempt is about; empty where there is none such."""
+        attempt = self._by_ticket.get(ticket)
+        return attempt.job.source.path if attempt else b""
+
+    def lost(self, ticket: int, outcome: Crashed | TimedOut, moment: Moment, *, halting: bool = False) -> list[Effect]:
+        """The worker that held this attempt is gone. In a halt that is our doing, and costs the source nothing."""
+        attempt = self._by_ticket.get(ticket)
+        if attempt is None or attempt.phase not in {Phase.IDENTIFYING, Phase.RENDERING}:
+            return []
+        attempt.slot = None
+        if halting and isinstance(outcome, Crashed):
+            entry = self._ledger.entry(attempt.job.source)
+            if entry is not None:
+                self._ledger.record(replace(entry, in_hand=False))
+            return self._put_back(attempt)
+        return self._conclude(attempt, outcome, moment)
+
+    def _held(self, slot: int, ticket: int, *phases: Phase) -> Attempt | None:
+        attempt = self._by_ticket.get(ticket)
+        return attempt if attempt and attempt.slot == slot and attempt.phase in phases else None
+
+    # ---- ends
+
+    def _let_go(self, attempt: Attempt, moment: Moment) -> list[Effect]:
+        """Tell the worker that it need not go on; it is idle as soon as that is sent."""
+        if attempt.slot is None:
+            return []
+        slot, attempt.slot = attempt.slot, None
+        return [
+            TellWorker(slot=slot, body=release(attempt.ticket)),
+            *self._fleet.handle(Finished(slot=slot, rss_bytes=0), moment.now),
+        ]
+
+    def _later(self, attempt: Attempt, moment: Moment) -> list[Effect]:
+        """No memory now, or a twin is in work: wait outside the queue, so that others pass."""
+        effects = self._let_go(attempt, moment)
+        memory_bytes = attempt.header.memory_bytes if attempt.header else None
+        self._parked.append(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest))
+        self._forget(attempt)
+        return effects
+
+    def _put_back(self, attempt: Attempt) -> list[Effect]:
+        """Back to the head of the queue, with nothing held against it."""
+        self._queue.put_back(attempt.job)
+        return self._forget(attempt)
+
+    def _conclude(self, attempt: Attempt, outcome: Outcome, moment: Moment) -> list[Effect]:
+        if attempt.taken and isinstance(outcome, Rendered | Reused | Unchanged):
+            names = ", ".join(os.fsdecode(path) for path in attempt.taken)
+            detail = f"a file that is not ours has the name of a derivative: {names}; move it away and retry"
+            outcome = Rejected(reason=Reason.NAME_TAKEN, detail=detail)
+        effects = self._forget(attempt)
+        self._no_reuse.discard(attempt.job.source)
+        if not isinstance(outcome, Disturbed):
+            self._outcomes.record(attempt, outcome, moment)
+        return [*effects, *self._outcomes.follow_up(attempt, outcome, moment)]
+
+    def _forget(self, attempt: Attempt) -> list[Effect]:
+        del self._by_ticket[attempt.ticket]
+        del self._by_source[attempt.job.source]
+        self._admission.release(attempt.ticket)
+        if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
+            del self._digests[attempt.digest]
+        self._unpark()
+        if attempt.phase is Phase.FETCHED and attempt.fetched is not None:
+            return [CloseDescriptors(descriptors=(attempt.fetched.fd,))]
+        return []
+
+    def _unpark(self) -> None:
+        still = []
+        for job in self._parked:
+            if self._acceptable(job):
+                self._queue.put_back(job)
+            else:
+                still.append(job)
+        self._parked = still
+
+
+def _close(reply: object) -> list[Effect]:
+    match reply:
+        case Fetched(fd=fd):
+            return [CloseDescriptors(descriptors=(fd,))]
+        case Collected(fds=fds):
+            return [CloseDescriptors(descriptors=tuple(fd for fd in fds if fd is not None))]
+    return []

@@ -1,0 +1,77 @@
+"""What a pass of the loop decides to do outside itself. Carried out after the pass's ledger commit, in order."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from watcherd.model import JobClass, RootSettings, Variant
+from watcherd.pool.orders import Command
+from watcherd.watch.hands import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedRoot:
+    """One root as the daemon works with it.
+
+    `path` is absolute and without symbolic links. On a network file system other clients' writes are not seen as
+    events, and times are another machine's; where identity is not kept, inode and ctime mean nothing.
+    """
+
+    number: int
+    path: bytes
+    settings: RootSettings
+    variants: tuple[Variant, ...]
+    network: bool = False
+    keeps_identity: bool = True
+    file_system: Hashable = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The one reading of the clocks in a pass: monotonic seconds for logic, wall seconds for what is kept."""
+
+    now: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskHands:
+    """A request to a root's hands."""
+
+    root: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskScanner:
+    """Compare a folder (and all below it) with the ledger."""
+
+    root: int
+    directory: bytes
+    arriving: JobClass = JobClass.BACKLOG
+    ticket: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellWorker:
+    """A message to a worker. The descriptors are closed once it is sent."""
+
+    slot: int
+    body: dict[str, object]
+    descriptors: tuple[int, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseDescriptors:
+    """Let go of memfds that nobody needs any more."""
+
+    descriptors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """Tell a root's scanner that one of its batches has been taken in, so that it may send another."""
+
+    root: int
+
+
+Effect = AskHands | AskScanner | TellWorker | CloseDescriptors | Acknowledge | Command

@@ -1,0 +1,322 @@
+"""Intake: the way of a report about a path to a job in the queue.
+
+Responsible for: which paths count, settling, the question whether anything needs doing, pending rows, and keeping the
+queue filled from the ledger. Not responsible for: what happens to a job then (`attempts.py`), and for sources that are
+gone (`departures.py`).
+
+    Change -> ignored? ours? in hand? -> settle -> stat (hands) -> settled -> plan -> pending in the ledger -> queue
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import replace
+
+from watcherd.daemon.departures import Departures
+from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
+from watcherd.daemon.outcomes import Outcomes
+from watcherd.daemon.tally import Tally
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import (
+    Change,
+    ChangeKind,
+    Entry,
+    Ignored,
+    Incomplete,
+    JobClass,
+    Reason,
+    Source,
+    Stamp,
+    State,
+    Vanished,
+)
+from watcherd.naming import parse_derivative_name
+from watcherd.queue.jobqueue import Job, JobQueue, Lane
+from watcherd.queue.plan import Do, plan
+from watcherd.telemetry.log import get_logger
+from watcherd.watch.hands import Fault, StatMany, Stats
+from watcherd.watch.settle import Growing, Settle, Settled
+
+log = get_logger()
+
+_STATS_A_PASS = 2_000
+"""How many sources are asked about in one pass (chosen: some 10 ms of a root's hands)."""
+
+
+class Intake:
+    """Takes reports in. `why_ignored(root, path)` says why a path does not count, or None where it does."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        queue: JobQueue,
+        settle: Settle,
+        roots: Mapping[int, WatchedRoot],
+        outcomes: Outcomes,
+        departures: Departures,
+        in_hand: Container[Source],
+        why_ignored: Callable[[int, bytes], str | None],
+        seen_by: int,
+        tickets: Iterator[int],
+        patient: bool,
+        tally: Tally,
+    ) -> None:
+        self._ledger = ledger
+        self._queue = queue
+        self._settle = settle
+        self._roots = roots
+        self._outcomes = outcomes
+        self._departures = departures
+        self._in_hand = in_hand
+        self._why_ignored = why_ignored
+        self._seen_by = seen_by
+        self._asked: dict[int, tuple[Source, ...]] = {}
+        self._tickets = tickets
+        self._patient = patient
+        self._tally = tally
+
+    @property
+    def asked(self) -> int:
+        """How many sources the hands are looking at for us."""
+        return sum(len(sources) for sources in self._asked.values())
+
+    # ---- reports
+
+    def change(self, change: Change, moment: Moment, *, arriving: JobClass | None = None) -> list[Effect]:
+        """Take one report in."""
+        if change.source.root not in self._roots:
+            return []
+        if change.previous is not None:
+            self._one(replace(change, kind=ChangeKind.DELETED, source=_moved_from(change), previous=None), moment, None)
+        return self._one(replace(change, previous=None), moment, arriving)
+
+    def found(self, change: Change, arriving: JobClass, moment: Moment) -> list[Effect]:
+        """Take in what a scan found."""
+        if change.kind is ChangeKind.DELETED:
+            return self._one(change, moment, None)
+        return self._one(change, moment, arriving if arriving is not JobClass.UPLOAD else None)
+
+    def _one(self, change: Change, moment: Moment, arriving: JobClass | None) -> list[Effect]:
+        source = change.source
+        if self._why_ignored(source.root, source.path) is not None:
+            return []
+        beside = self._source_beside(source)
+        if beside is not None:
+            # One of ours. That one was taken away is worth a look at its source; that one came is our own doing.
+            if change.kind is not ChangeKind.DELETED:
+                return []
+            change, arriving = replace(change, kind=ChangeKind.CREATED, source=beside), JobClass.BACKLOG
+            source = beside
+        if source in self._in_hand:
+            self._outcomes.mark_dirty(source)
+            return []
+        settled = self._settle.note(
+            change,
+            moment.now,
+            wall_ns=int(moment.wall_s * 1e9),
+            network=self._roots[source.root].network,
+            arriving=arriving,
+        )
+        return self._settled(settled, moment) if settled else []
+
+    def _source_beside(self, source: Source) -> Source | None:
+        """The source that a name of ours stands beside, as the ledger knows it."""
+        parsed = parse_derivative_name(source.name, self._ledger.known_variants())
+        if parsed is None or parsed.cut_hash:
+            return None  # a cut name takes a look at the folder, which the hands take
+        folder = source.directory
+        other = Source(source.root, folder + b"/" + parsed.stem if folder else parsed.stem)
+        return other if self._ledger.entry(other) is not None else None
+
+    def resettle(self, source: Source, moment: Moment) -> list[Effect]:
+        """A source changed while it was in hand: it settles again."""
+        return self._one(Change(kind=ChangeKind.CLOSED, source=source), moment, None)
+
+    def hold(self, source: Source, stamp: Stamp, until: float, now: float) -> None:
+        """Wait for more of an incomplete source, until a monotonic instant."""
+        self._settle.hold(source, stamp, until, now=now, network=self._roots[source.root].network)
+
+    # ---- looks
+
+    def due(self, moment: Moment) -> list[Effect]:
+        """Ask the hands about the sources whose time has come."""
+        by_root: defaultdict[int, list[Source]] = defaultdict(list)
+        for source in self._settle.due(moment.now, _STATS_A_PASS):
+            by_root[source.root].append(source)
+        effects: list[Effect] = []
+        for root, sources in by_root.items():
+            ticket = next(self._tickets)
+            self._asked[ticket] = tuple(sources)
+            request = StatMany(ticket=ticket, paths=tuple(source.path for source in sources))
+            effects.append(AskHands(root=root, request=request))
+        return effects
+
+    def stats(self, reply: Stats, moment: Moment) -> list[Effect]:
+        """Take the answers in."""
+        self._asked.pop(reply.ticket, None)
+        effects: list[Effect] = []
+        for path, found in reply.results:
+            effects += self._seen(Source(reply.root, path), found, moment)
+        return effects
+
+    def fault(self, fault: Fault) -> None:
+        """A whole look failed. What lies there is found again by a scan when it can be looked at."""
+        for source in self._asked.pop(fault.ticket, ()):
+            self._settle.forget(source)
+
+    def _seen(self, source: Source, found: Stamp | Vanished | Ignored | Fault, moment: Moment) -> list[Effect]:
+        match found:
+            case Stamp():
+                verdict = self._settle.observe(source, found, moment.now, int(moment.wall_s * 1e9))
+            case Vanished():
+                verdict = self._settle.observe(source, None, moment.now, int(moment.wall_s * 1e9))
+            case Ignored():
+                self._settle.forget(source)
+                return []
+            case Fault():
+                # The folder cannot be looked into. The scan says so; what lies there is found again when it can.
+                self._settle.forget(source)
+                return []
+        match verdict:
+            case Settled():
+                return self._settled(verdict, moment)
+            case Vanished():
+                self._departures.gone(source, moment)
+            case Growing():
+                log.warning(
+                    "source.growing",
+                    source=self._roots[source.root].path + b"/" + source.path,
+                    size_bytes=verdict.size_bytes,
+                    waited_s=round(verdict.waited_s, 1),
+                )
+                self._note_growing(source, verdict, moment)
+        return []
+
+    def _note_growing(self, source: Source, growing: Growing, moment: Moment) -> None:
+        entry = self._ledger.entry(source) or Entry(source=source, state=State.INCOMPLETE)
+        if not self._patient:
+            self._settle.forget(source)
+            outcome = Incomplete(reason=Reason.GROWING, detail="still growing")
+            self._tally.ended(source, outcome, State.INCOMPLETE, 0)
+        detail = f"still growing after {growing.waited_s:.0f} s, {growing.size_bytes} bytes so far"
+        self._ledger.record(
+            replace(
+                entry,
+                state=State.INCOMPLETE,
+                stamp=None,
+                reason=Reason.GROWING,
+                detail=detail,
+                first_seen_at_s=entry.first_seen_at_s or moment.wall_s,
+            )
+        )
+
+    # ---- settled
+
+    def _settled(self, settled: Settled, moment: Moment) -> list[Effect]:
+        source, stamp = settled.source, settled.stamp
+        if source in self._in_hand:
+            self._outcomes.mark_dirty(source)
+            return []
+        entry = self._ledger.entry(source)
+        job_class = self._class_of(settled, entry)
+        if job_class is None:
+            if entry is not None and entry.gone_at_s is not None:
+                self._ledger.record(replace(entry, gone_at_s=None))
+            return []
+        self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant)
+        return []
+
+    def _class_of(self, settled: Settled, entry: Entry | None) -> JobClass | None:
+        """The class of the job to be done, or None where nothing needs doing."""
+        if settled.tolerant or settled.arriving in {JobClass.BACKLOG, JobClass.MANUAL}:
+            # Somebody looked closer than a stamp can tell: the scanner at the derivatives, or a person.
+            return JobClass.BACKLOG if settled.tolerant else settled.arriving
+        root = self._roots[settled.source.root]
+        decision = plan(
+            settled.stamp,
+            entry,
+            fingerprints={variant.name: variant.fingerprint for variant in root.variants},
+            present=None,
+            seen_by=self._seen_by,
+            keeps_identity=root.keeps_identity,
+            arriving=settled.arriving,
+        )
+        return decision.job_class if isinstance(decision, Do) else None
+
+    def enqueue(
+        self,
+        source: Source,
+        stamp: Stamp,
+        entry: Entry | None,
+        job_class: JobClass,
+        moment: Moment,
+        *,
+        tolerant: bool = False,
+    ) -> None:
+        """Write a source as pending, then queue it."""
+        known = entry or Entry(source=source, state=State.PENDING)
+        if known.stamp is None or known.stamp[:2] != stamp[:2]:  # other content: nothing of the old one counts
+            known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
+        sequence = self._ledger.next_sequence()
+        self._ledger.record(
+            replace(
+                known,
+                state=State.PENDING,
+                stamp=stamp,
+                job_class=job_class,
+                sequence=sequence,
+                reason=None,
+                detail="",
+                not_before_at_s=None,
+                gone_at_s=None,
+            )
+        )
+        self._queue.remove(source)
+        self._queue.push(
+            Job(
+                source=source,
+                job_class=job_class,
+                sequence=sequence,
+                stamp=stamp,
+                queued_at=moment.now,
+                tolerant=tolerant,
+            )
+        )
+
+    # ---- pending rows
+
+    def refill(self, moment: Moment) -> None:
+        """Bring the lanes that want more back to strength from the ledger's pending rows."""
+        for lane in self._queue.wants():
+            if lane.root in self._roots:
+                self._refill(lane, moment)
+
+    def _refill(self, lane: Lane, moment: Moment) -> None:
+        entries = self._ledger.pending(lane.root, lane.job_class, lane.after_sequence, lane.room)
+        jobs = []
+        for entry in entries:
+            job = _job_of(entry, moment)
+            if job is None:
+                # pending without a stamp: it was never seen whole, so it settles first
+                self._one(Change(kind=ChangeKind.CREATED, source=entry.source), moment, None)
+            elif entry.not_before_at_s is not None and entry.not_before_at_s > moment.wall_s:
+                self._outcomes.wait(job, moment.now + entry.not_before_at_s - moment.wall_s)
+            else:
+                jobs.append(job)
+        self._queue.refill(lane, jobs, exhausted=len(entries) < lane.room, in_hand=self._in_hand)
+
+
+def _job_of(entry: Entry, moment: Moment) -> Job | None:
+    if entry.stamp is None or entry.job_class is None:
+        return None
+    return Job(
+        source=entry.source,
+        job_class=entry.job_class,
+        sequence=entry.sequence,
+        stamp=entry.stamp,
+        queued_at=moment.now,
+    )
+
+
+def _moved_from(change: Change) -> Source:
+    return Source(change.source.root, change.previous or b"")

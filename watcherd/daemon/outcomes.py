@@ -1,0 +1,338 @@
+"""Outcomes: what the end of an attempt means for its source.
+
+Responsible for: turning an outcome into the source's new entry, a verdict on its content, a retry or the quarantine;
+for the one log line of the attempt; and for telling the tally. Not responsible for: how the attempt went its way
+(`attempts.py`), nor for settling (`intake.py`), to which disturbed and incomplete sources are handed back.
+"""
+
+import heapq
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
+
+from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.tally import Tally, Totals
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import (
+    Crashed,
+    Derivative,
+    Disturbed,
+    Entry,
+    Failed,
+    Ignored,
+    Incomplete,
+    JobClass,
+    Outcome,
+    Reason,
+    Rejected,
+    Rendered,
+    RetrySettings,
+    Reused,
+    Source,
+    Stamp,
+    State,
+    TimedOut,
+    Unchanged,
+    Vanished,
+    Verdict,
+)
+from watcherd.queue.jobqueue import Job
+from watcherd.queue.retry import Again, decide
+from watcherd.telemetry.log import get_logger
+
+if TYPE_CHECKING:
+    from watcherd.daemon.attempts import Attempt
+
+log = get_logger()
+
+_BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_BYTES})
+"""Rejections that hold for this path only, and say nothing of the content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """The two ways back to settling, handed in by the composition root."""
+
+    resettle: Callable[[Source, Moment], list[Effect]]
+    hold: Callable[[Source, Stamp, float, float], None]
+    gone: Callable[[Source, Moment], None]
+
+
+class Outcomes:
+    """Records ends. `seen_by` names the decoder table and the limits of now; `patient` is False in a one-shot scan."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        policy: RetrySettings,
+        grace_s: float,
+        seen_by: int,
+        patient: bool,
+        jitter: Callable[[], float],
+        tally: Tally,
+        totals: Totals,
+    ) -> None:
+        self._ledger = ledger
+        self._policy = policy
+        self._grace_s = grace_s
+        self._seen_by = seen_by
+        self._patient = patient
+        self._jitter = jitter
+        self._tally = tally
+        self._totals = totals
+        self._timers: list[tuple[float, int, Job]] = []
+        self._count = itertools.count()
+        self.settling: Settling | None = None
+        self._dirty: set[Source] = set()
+
+    # ---- questions
+
+    def known(self, job: Job, digest: bytes) -> Rejected | None:
+        """The verdict on a content, while decoder table and limits are the same. A manual wish asks anew."""
+        if job.job_class is JobClass.MANUAL or job.tolerant:
+            return None
+        verdict = self._ledger.verdict(digest)
+        if verdict is None or verdict.seen_by != self._seen_by:
+            return None
+        return Rejected(reason=verdict.reason, detail=verdict.detail)
+
+    def is_recorded(self, source: Source, digest: bytes) -> bool:
+        """Whether the ledger knew this very content at this path, with derivatives."""
+        entry = self._ledger.entry(source)
+        return entry is not None and entry.digest == digest and bool(entry.derivatives)
+
+    # ---- timers of retries
+
+    def wait(self, job: Job, due: float) -> None:
+        """Keep a job until its next attempt is due."""
+        heapq.heappush(self._timers, (due, next(self._count), job))
+
+    def due(self, now: float) -> list[Job]:
+        """The jobs whose next attempt is due."""
+        jobs = []
+        while self._timers and self._timers[0][0] <= now:
+            jobs.append(heapq.heappop(self._timers)[2])
+        return jobs
+
+    def all_waiting(self) -> list[Job]:
+        """All of them at once: a one-shot scan retries at its end and does not wait."""
+        jobs = [job for _, _, job in sorted(self._timers, key=lambda timer: timer[:2])]
+        self._timers.clear()
+        return jobs
+
+    def sources(self) -> list[Source]:
+        """The sources whose retry waits."""
+        return [job.source for _, _, job in self._timers]
+
+    @property
+    def waiting(self) -> int:
+        """How many retries wait."""
+        return len(self._timers)
+
+    def next_deadline(self) -> float | None:
+        """When the first retry is due."""
+        return self._timers[0][0] if self._timers else None
+
+    def mark_dirty(self, source: Source) -> None:
+        """A change came for a source in hand: it settles again when its attempt ends."""
+        self._dirty.add(source)
+
+    # ---- ends
+
+    def record(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> None:
+        """Write the source's new entry, and what else follows for the ledger."""
+        source = attempt.job.source
+        stamp = attempt.fetched.stamp if attempt.fetched else attempt.job.stamp
+        entry = self._ledger.entry(source) or Entry(source=source, state=State.PENDING)
+        entry = replace(entry, stamp=stamp, digest=attempt.digest or entry.digest, in_hand=False, gone_at_s=None)
+        match outcome:
+            case Vanished():
+                self._ledger.record(replace(entry, state=State.PENDING))
+                self._settling.gone(source, moment)
+            case Ignored(kind="derivative"):
+                self._ledger.forget(source)
+            case Ignored(kind=kind):
+                self._record(entry, State.IGNORED, None, kind)
+            case Rendered() | Reused() | Unchanged():
+                self._done(attempt, entry)
+            case Incomplete():
+                self._incomplete(attempt, entry, outcome, moment)
+            case Rejected():
+                self._rejected(attempt, entry, outcome)
+            case Failed() | TimedOut() | Crashed():
+                self._retry(attempt, entry, outcome, moment)
+            case Disturbed():
+                pass  # its entry stays pending; it settles again
+            case _:
+                assert_never(outcome)
+        self._log(attempt, outcome, moment)
+
+    def follow_up(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> list[Effect]:
+        """What the end asks to be done outside the ledger."""
+        source = attempt.job.source
+        if isinstance(outcome, Disturbed):
+            self._dirty.add(source)
+        if source not in self._dirty:
+            return []
+        self._dirty.discard(source)
+        return self._settling.resettle(source, moment)
+
+    @property
+    def _settling(self) -> Settling:
+        if self.settling is None:
+            raise AssertionError("the composition root connects outcomes with settling")
+        return self.settling
+
+    def _record(self, entry: Entry, state: State, reason: Reason | None, detail: str) -> None:
+        done = replace(entry, state=state, reason=reason, detail=detail, seen_by=self._seen_by, not_before_at_s=None)
+        self._ledger.record(done)
+
+    def _done(self, attempt: "Attempt", entry: Entry) -> None:
+        header = attempt.header
+        fresh = replace(
+            entry,
+            faults=0,
+            interruptions=0,
+            width=header.width if header else entry.width,
+            height=header.height if header else entry.height,
+            derivatives=_merged(entry.derivatives, attempt),
+        )
+        self._record(fresh, State.DONE, None, "; ".join(attempt.notes))
+
+    def _incomplete(self, attempt: "Attempt", entry: Entry, outcome: Incomplete, moment: Moment) -> None:
+        if attempt.job.tolerant:  # the grace is over: the decoder had the last word, and it was this
+            self._rejected(attempt, entry, Rejected(reason=Reason.DAMAGED, detail=outcome.detail))
+            return
+        first_seen = entry.first_seen_at_s or moment.wall_s
+        until = max(first_seen + self._grace_s, moment.wall_s)
+        self._ledger.record(
+            replace(
+                entry,
+                state=State.INCOMPLETE,
+                reason=outcome.reason,
+                detail=outcome.detail,
+                first_seen_at_s=first_seen,
+                not_before_at_s=until,
+            )
+        )
+        if self._patient and entry.stamp is not None:
+            self._settling.hold(entry.source, entry.stamp, moment.now + until - moment.wall_s, moment.now)
+
+    def _rejected(self, attempt: "Attempt", entry: Entry, outcome: Rejected) -> None:
+        verdict = self._ledger.verdict(attempt.digest) if attempt.digest else None
+        state = State.QUARANTINED if verdict is not None and verdict.quarantined else State.REJECTED
+        derivatives = _merged(entry.derivatives, attempt) if attempt.right else entry.derivatives
+        self._record(replace(entry, derivatives=derivatives), state, outcome.reason, outcome.detail)
+        if verdict is None and attempt.digest and outcome.reason not in _BY_PATH:
+            self._judge(attempt.digest, outcome.reason, outcome.detail, quarantined=False)
+
+    def _judge(self, digest: bytes, reason: Reason, detail: str, *, quarantined: bool) -> None:
+        self._ledger.put_verdict(
+            Verdict(digest=digest, seen_by=self._seen_by, quarantined=quarantined, reason=reason, detail=detail)
+        )
+
+    def _retry(self, attempt: "Attempt", entry: Entry, outcome: Failed | TimedOut | Crashed, moment: Moment) -> None:
+        decision = decide(
+            outcome,
+            faults=entry.faults,
+            interruptions=entry.interruptions,
+            policy=self._policy,
+            jitter=self._jitter(),
+        )
+        counted = replace(entry, faults=decision.faults, interruptions=decision.interruptions)
+        if isinstance(decision, Again):
+            sequence = self._ledger.next_sequence()
+            self._ledger.record(
+                replace(
+                    counted,
+                    state=State.PENDING,
+                    job_class=JobClass.RETRY,
+                    sequence=sequence,
+                    not_before_at_s=moment.wall_s + decision.delay_s,
+                )
+            )
+            job = replace(
+                attempt.job,
+                job_class=JobClass.RETRY,
+                sequence=sequence,
+                suspect=decision.suspect,
+                whole_budget=decision.whole_budget,
+            )
+            self.wait(job, moment.now + decision.delay_s)
+            log.info(
+                "job.retry",
+                source=_path(attempt),
+                reason=describe(outcome)[1],
+                faults=decision.faults,
+                interruptions=decision.interruptions,
+                delay_s=round(decision.delay_s, 3),
+            )
+            return
+        self._record(counted, decision.state, decision.reason, decision.detail)
+        if decision.state is State.QUARANTINED and attempt.digest:
+            self._judge(attempt.digest, decision.reason, decision.detail, quarantined=True)
+        log.warning("job.quarantined", source=_path(attempt), reason=decision.reason, detail=decision.detail)
+
+    def _log(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> None:
+        entry = self._ledger.entry(attempt.job.source)
+        self._tally.ended(attempt.job.source, outcome, entry.state if entry else None, len(attempt.made))
+        name, reason, detail = describe_fully(outcome)
+        self._totals.ended[name] += 1
+        self._totals.bytes_in += attempt.fetched.stamp.size_bytes if attempt.fetched else 0
+        self._totals.bytes_out += attempt.bytes_out
+        log.info(
+            "job.done",
+            source=_path(attempt),
+            root=os.fsdecode(attempt.root.path),
+            job_class=attempt.job.job_class,
+            variants=list(attempt.made),
+            outcome=name,
+            reason=reason,
+            detail=detail,
+            notes=list(attempt.notes),
+            queue_s=round(attempt.started - attempt.job.queued_at, 4),
+            total_s=round(moment.now - attempt.started, 4),
+            decode_s=round(attempt.decode_s, 4),
+            encode_s=round(attempt.encode_s, 4),
+            publish_s=round(attempt.publish_s, 4),
+            bytes_in=attempt.fetched.stamp.size_bytes if attempt.fetched else 0,
+            bytes_out=attempt.bytes_out,
+            worker=attempt.worker,
+            attempt=attempt.ticket,
+        )
+
+
+def describe(outcome: Outcome) -> tuple[str, str]:
+    """The outcome's name and its reason, both from closed vocabularies; the reason may be empty."""
+    name, reason, _ = describe_fully(outcome)
+    return name, reason
+
+
+def describe_fully(outcome: Outcome) -> tuple[str, str, str]:
+    """The outcome's name, its reason, and the detail for a person."""
+    name = type(outcome).__name__.lower()
+    match outcome:
+        case Incomplete(reason=reason, detail=detail) | Rejected(reason=reason, detail=detail):
+            return name, reason, detail
+        case Failed(reason=reason, detail=detail):
+            return name, reason, detail
+        case TimedOut(timeout_s=timeout_s):
+            return name, Reason.TIMED_OUT, f"its worker was ended after {timeout_s:.0f} s"
+        case Crashed(how=how, outside=outside):
+            return name, Reason.INTERRUPTED if outside else Reason.CRASHED, f"its worker ended: {how}"
+        case Ignored(kind=kind):
+            return name, kind, ""
+    return name, "", ""
+
+
+def _merged(before: tuple[Derivative, ...], attempt: "Attempt") -> tuple[Derivative, ...]:
+    """What is right now, and what other recipes made before (taken out of the configuration: `prune` offers them)."""
+    current = {variant.name for variant in attempt.root.variants}
+    return (*attempt.right, *(derivative for derivative in before if derivative.variant not in current))
+
+
+def _path(attempt: "Attempt") -> str:
+    return os.fsdecode(attempt.root.path + b"/" + attempt.job.source.path)

@@ -1,0 +1,210 @@
+"""What the control socket's verbs do: status, scan, retry. Runs in the loop's thread, between passes.
+
+Not responsible for: the socket (`control.py`), and what the command line makes of the answers (`cli/`).
+"""
+
+import os
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from watcherd.daemon.control import Connection, Request
+from watcherd.daemon.core import Core
+from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.daemon.tally import Scope
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import Change, ChangeKind, Entry, JobClass, Source, State
+from watcherd.telemetry.log import get_logger
+
+log = get_logger()
+
+RETRIED = (State.FAILED, State.QUARANTINED, State.REJECTED, State.INCOMPLETE)
+_PROGRESS_INTERVAL_S = 0.25
+_FIRST_TICKET = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Scan:
+    ticket: int
+    connection: Connection
+    started: float
+
+
+class Verbs:
+    """Serves requests, and follows the scans that were asked for to their end."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._scans: list[_Scan] = []
+        self._tickets = count(_FIRST_TICKET)
+        self._next_at = 0.0
+
+    def requested(self, item: object, moment: Moment) -> list[Effect]:
+        """Serve one request."""
+        if not isinstance(item, Request):
+            raise AssertionError("only requests are routed here")
+        verb = item.body.get("verb")
+        log.info("control.request", verb=verb, peer=item.connection.peer, subject=item.body.get("paths"))
+        try:
+            match verb:
+                case "status":
+                    item.connection.send(self._status(moment), last=True)
+                    return []
+                case "scan":
+                    return self._scan(item, moment)
+                case "retry":
+                    return self._retry(item, moment)
+                case _:
+                    raise Refusal(f"the daemon knows no verb {verb!r}; is it of another version?")
+        except Refusal as refusal:
+            log.warning("control.refused", verb=verb, peer=item.connection.peer, reason=str(refusal))
+            item.connection.send({"error": str(refusal)}, last=True)
+            return []
+
+    # ---- status
+
+    def _status(self, moment: Moment) -> dict[str, object]:
+        core = self._core
+        return {
+            "pid": os.getpid(),
+            "summary": core.summary(),
+            "queue": {str(job_class): depth for job_class, depth in core.queue.depth().items()},
+            "settling": len(core.settle),
+            "waiting": core.outcomes.waiting + core.attempts.parked,
+            "workers": {
+                "most": core.most_workers,
+                "running": len(core.fleet.slots),
+                "busy": core.fleet.busy(),
+                "missing_layers": list(core.missing_layers),
+            },
+            "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},
+            "roots": {
+                os.fsdecode(root.path): {
+                    "state": str(core.root_states.state(number)),
+                    "reason": core.root_states.reason(number),
+                }
+                for number, root in core.roots.items()
+            },
+            "in_hand": [
+                {
+                    "source": os.fsdecode(attempt.root.path + b"/" + attempt.job.source.path),
+                    "phase": str(attempt.phase),
+                    "seconds": round(moment.now - attempt.started, 3),
+                }
+                for attempt in core.attempts.under_way()[:64]
+            ],
+        }
+
+    # ---- scan
+
+    def _scan(self, item: Request, moment: Moment) -> list[Effect]:
+        sources = [self._source(path) for path in _paths(item.body)]
+        ticket = next(self._tickets)
+        self._core.tally.open(ticket, Scope(places=tuple(sources)))
+        self._scans.append(_Scan(ticket=ticket, connection=item.connection, started=moment.now))
+        effects: list[Effect] = []
+        for source, is_file in zip(sources, item.body.get("files", [False] * len(sources)), strict=True):
+            if is_file:
+                change = Change(kind=ChangeKind.CREATED, source=source)
+                effects += self._core.intake.change(change, moment, arriving=JobClass.MANUAL)
+            else:
+                self._core.tally.await_scans(ticket, 1)
+                effects.append(
+                    AskScanner(root=source.root, directory=source.path, ticket=ticket, arriving=JobClass.MANUAL)
+                )
+        return effects
+
+    def due(self, moment: Moment) -> float | None:
+        """Report progress to those who wait for a scan, and its end."""
+        if not self._scans:
+            return None
+        if moment.now >= self._next_at:
+            self._next_at = moment.now + _PROGRESS_INTERVAL_S
+            self._scans = [scan for scan in self._scans if not self._report(scan, moment)]
+        return self._next_at if self._scans else None
+
+    def _report(self, scan: _Scan, moment: Moment) -> bool:
+        """Whether it is over."""
+        tally = self._core.tally
+        if scan.connection.closed:
+            tally.close(scan.ticket)
+            return True
+        left = self._core.left_in(tally.scope(scan.ticket))
+        if left or tally.scanning(scan.ticket):
+            scan.connection.send({"counts": tally.counts(scan.ticket), "left": left})
+            return False
+        seconds = round(moment.now - scan.started, 3)
+        scan.connection.send({"counts": tally.close(scan.ticket), "seconds": seconds}, last=True)
+        return True
+
+    # ---- retry
+
+    def _retry(self, item: Request, moment: Moment) -> list[Effect]:
+        core = self._core
+        if item.body.get("failed"):
+            entries = list(failed(core.ledger))
+        else:
+            sources = [self._source(path) for path in _paths(item.body)]
+            entries = [core.ledger.entry(source) or Entry(source=source, state=State.PENDING) for source in sources]
+        effects: list[Effect] = []
+        for entry in entries:
+            if entry.source.root in core.roots:
+                renew(core.ledger, entry)
+                change = Change(kind=ChangeKind.CREATED, source=entry.source)
+                effects += core.intake.change(change, moment, arriving=JobClass.MANUAL)
+        item.connection.send({"retried": len(entries)}, last=True)
+        return effects
+
+    def _source(self, path: bytes) -> Source:
+        source = locate(path, {number: root.path for number, root in self._core.roots.items()})
+        if source is None:
+            raise Refusal(f"{os.fsdecode(path)} is not below a folder that this daemon watches")
+        return source
+
+
+class Refusal(Exception):  # noqa: N818  an answer
+    """The request cannot be served; the text says why."""
+
+
+def failed(ledger: Ledger) -> list[Entry]:
+    """All sources that a retry is for: those that failed, and those that are in quarantine."""
+    return [entry for entry in ledger.failures(limit=-1) if entry.state in {State.FAILED, State.QUARANTINED}]
+
+
+def renew(ledger: Ledger, entry: Entry) -> None:
+    """Take back what is held against a source: its counters and its content's verdict."""
+    if entry.digest is not None:
+        ledger.drop_verdict(entry.digest)
+    if entry.stamp is not None:
+        ledger.record(
+            Entry(
+                source=entry.source,
+                state=State.PENDING,
+                stamp=entry.stamp,
+                digest=entry.digest,
+                job_class=JobClass.MANUAL,
+                sequence=ledger.next_sequence(),
+                first_seen_at_s=entry.first_seen_at_s,
+                width=entry.width,
+                height=entry.height,
+                derivatives=entry.derivatives,
+            )
+        )
+
+
+def locate(path: bytes, roots: dict[int, bytes]) -> Source | None:
+    """The source at an absolute path: below the longest root that holds it."""
+    holding = [
+        (len(root), number) for number, root in roots.items() if (path + b"/").startswith(root.rstrip(b"/") + b"/")
+    ]
+    if not holding:
+        return None
+    length, number = max(holding)
+    return Source(number, path[length:].lstrip(b"/"))
+
+
+def _paths(body: dict[str, Any]) -> list[bytes]:
+    paths = body.get("paths")
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+        raise Refusal("no paths were given")
+    return [os.fsencode(path) for path in paths]

@@ -1,0 +1,249 @@
+"""Publishing: a derivative appears whole and durable under its final name, or not at all.
+
+Responsible for: the temporary file, its mode and owner, the order of write, sync and rename, adoption, removal.
+Not responsible for: the way to the folders (they come open), pictures, the ledger, deciding what should be made.
+
+The order is what survived power cuts (ext4, measured): write, fsync the file, rename, fsync the folder. Whatever is
+less left a visible file of 0 bytes. All derivatives of one source go through each step together.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from watcherd.derivatives.memfds import is_sealed, pour
+from watcherd.derivatives.renaming import At, Judgement, bring, judge, sync_folder
+from watcherd.derivatives.standing import Standing, look, mark_of
+from watcherd.model import Derivative, Outcome
+from watcherd.naming import Mark, parse_temporary_name
+
+MAX_DERIVATIVE_BYTES = 256 * 1024 * 1024
+"""More than any derivative is: what a worker may hand back at the most."""
+
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One finished derivative: where it goes (`path`, below the root), its bytes (`fd`), what they say and show."""
+
+    variant: str
+    path: bytes
+    fd: int
+    mark: Mark
+    width: int
+    height: int
+
+    @property
+    def name(self) -> bytes:
+        """The last component of the path."""
+        return self.path.rpartition(b"/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a batch is published: named by `temporary`, dressed as `like` (the source), only while `hindrance` is None.
+
+    `step` hears the name of each system call before it is made.
+    """
+
+    like: os.stat_result
+    temporary: Callable[[], bytes]
+    hindrance: Callable[[], Outcome | None]
+    step: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """All that now stands as it should; which variants of it stood there before; the paths that others hold."""
+
+    derivatives: tuple[Derivative, ...]
+    adopted: tuple[str, ...]
+    taken: tuple[bytes, ...]
+
+
+def defect(item: Item) -> str | None:
+    """Why the bytes of an item cannot be published, or None. To be asked before: they come from an untrusted worker."""
+    if not is_sealed(item.fd):
+        return f"{item.variant}: what the worker handed back is no sealed memory file"
+    size_bytes = os.fstat(item.fd).st_size
+    if not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
+        return f"{item.variant}: the worker handed back {size_bytes} bytes, allowed are 1 to {MAX_DERIVATIVE_BYTES}"
+    try:
+        mark = mark_of(item.fd, size_bytes)
+    except OSError as error:
+        return f"{item.variant}: what the worker handed back cannot be read: {error.strerror}"
+    return None if mark == item.mark else f"{item.variant}: the derivative does not carry its mark"
+
+
+def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome:
+    """Publish items, each with the open folder that it goes to. An Outcome: the hindrance, and nothing was published.
+
+    Raises OSError; what was renamed before it stays (it is whole, and a repeat adopts it), and no temporary file does.
+    """
+    tally = _Tally()
+    drafts: list[_Draft] = []
+    try:
+        for directory, item in batch:
+            terms.step("look")
+            standing = look(directory, item.name)
+            if not tally.settled(item, standing, judge(standing, item.mark)):
+                drafts.append(_Draft(directory, item, terms))
+        for draft in drafts:
+            draft.finish()
+        terms.step("stat")
+        hindrance = terms.hindrance()
+        if hindrance is not None:
+            return hindrance
+        for draft in drafts:
+            draft.appear(tally)
+        terms.step("fsync_folder")
+        for directory in {directory for directory, item in batch if item.variant in tally.derivatives}:
+            sync_folder(directory)
+    finally:
+        for draft in drafts:
+            draft.close()
+    return tally.result(item.variant for _, item in batch)
+
+
+def remove(at: At, *, size_bytes: int, mtime_ns: int) -> bool:
+    """Remove a derivative that is as it was recorded, or that carries our mark. False: it is not ours, and stays."""
+    standing = look(at.directory, at.name)
+    if standing is None:
+        return True
+    recorded = (standing.size_bytes, standing.mtime_ns) == (size_bytes, mtime_ns)
+    if standing.mark is None and not (recorded and _is_regular(at)):
+        return False
+    discard(at)
+    return True
+
+
+def remove_temporary(at: At, *, instance: str, run: str) -> bool:
+    """Remove a temporary file that an earlier run of this instance left. False: it is not that, and stays."""
+    parsed = parse_temporary_name(at.name)
+    if parsed is None or parsed[0] != instance or parsed[1] == run:
+        return False
+    discard(at)
+    return True
+
+
+class _Draft:
+    """One derivative on its way: a temporary file that nobody else knows, until it gets its name or is dropped."""
+
+    def __init__(self, directory: int, item: Item, terms: Terms) -> None:
+        self._item = item
+        self._terms = terms
+        self._at = At(directory=directory, name=terms.temporary())
+        terms.step("create")
+        self._descriptor = os.open(self._at.name, _WRITE, _PRIVATE, dir_fd=directory)
+        self._visible = False
+        try:
+            self._write()
+        except BaseException:
+            self.close()
+            raise
+
+    def finish(self) -> None:
+        """Make the content durable."""
+        self._terms.step("fsync")
+        os.fsync(self._descriptor)
+
+    def appear(self, tally: "_Tally") -> None:
+        """Take the final name, unless somebody else took it meanwhile."""
+        written = os.fstat(self._descriptor)
+        self._terms.step("rename")
+        judgement = bring(self._at, At(directory=self._at.directory, name=self._item.name), self._item.mark)
+        if judgement in (Judgement.FREE, Judgement.STALE):
+            self._visible = True
+            tally.published(self._item, written)
+            return
+        tally.settled(self._item, look(self._at.directory, self._item.name), judgement)
+
+    def close(self) -> None:
+        """Let go of the descriptor, and of the file if it has not got its name; the next sweep takes what we cannot."""
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+        if not self._visible:
+            with contextlib.suppress(OSError):
+                discard(self._at)
+
+    def _write(self) -> None:
+        size_bytes = os.fstat(self._item.fd).st_size
+        pour(self._item.fd, self._descriptor, size_bytes, step=partial(self._terms.step, "write"))
+        self._terms.step("dress")
+        _dress(self._descriptor, self._terms.like)
+
+
+class _Tally:
+    """What became of each item."""
+
+    def __init__(self) -> None:
+        self.derivatives: dict[str, Derivative] = {}
+        self._adopted: list[str] = []
+        self._taken: list[bytes] = []
+
+    def settled(self, item: Item, standing: Standing | None, judgement: Judgement) -> bool:
+        """Note an item for which nothing is to be written; False if it is to be written."""
+        if judgement is Judgement.RIGHT and standing is not None:
+            self._adopted.append(item.variant)
+            self.derivatives[item.variant] = _derivative(item, standing.size_bytes, standing.mtime_ns)
+        elif judgement is Judgement.FOREIGN:
+            self._taken.append(item.path)
+        return judgement in (Judgement.RIGHT, Judgement.FOREIGN)
+
+    def published(self, item: Item, written: os.stat_result) -> None:
+        self.derivatives[item.variant] = _derivative(item, written.st_size, written.st_mtime_ns)
+
+    def result(self, order: Iterable[str]) -> Result:
+        derivatives = tuple(self.derivatives[variant] for variant in order if variant in self.derivatives)
+        return Result(derivatives=derivatives, adopted=tuple(self._adopted), taken=tuple(self._taken))
+
+
+def _derivative(item: Item, size_bytes: int, mtime_ns: int) -> Derivative:
+    return Derivative(
+        variant=item.variant,
+        fingerprint=item.mark.fingerprint,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
+        width=item.width,
+        height=item.height,
+    )
+
+
+def _dress(descriptor: int, like: os.stat_result) -> None:
+    """Owner, group and mode of the source, as far as we may, and never readable by more people than the source is.
+
+    Where the group stays ours, it gets what everybody gets; where we stay the owner, we can read it (and so, later,
+    see that it is ours). File systems without owners and modes refuse both; that is theirs to say.
+    """
+    if not _try(os.fchown, descriptor, like.st_uid, like.st_gid):
+        _try(os.fchown, descriptor, -1, like.st_gid)
+    ours = os.fstat(descriptor)
+    mode = stat.S_IMODE(like.st_mode) & 0o666
+    if ours.st_gid != like.st_gid:
+        mode &= ~0o070 | (mode & 0o007) << 3
+    if ours.st_uid != like.st_uid:
+        mode |= stat.S_IRUSR
+    _try(os.fchmod, descriptor, mode)
+
+
+def _try(call: Callable[..., None], *arguments: int) -> bool:
+    try:
+        call(*arguments)
+    except OSError:
+        return False
+    return True
+
+
+def _is_regular(at: At) -> bool:
+    return stat.S_ISREG(os.stat(at.name, dir_fd=at.directory, follow_symlinks=False).st_mode)
+
+
+def discard(at: At) -> None:
+    """Unlink a file of ours, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(at.name, dir_fd=at.directory)

@@ -1,0 +1,104 @@
+"""Which decoder reads which kind of picture, and what is missing for those that none reads.
+
+Responsible for: the table, and its hash (a verdict names it, so that an update or a new extra wakes rejected files).
+Not responsible for: decoding. Importing this module loads neither libvips nor Pillow: the daemon itself uses it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from importlib import metadata
+from importlib.util import find_spec
+
+from watcherd.imaging.sniff import Kind
+from watcherd.model import Reason, Rejected
+
+TABLE_REVISION = 1
+"""Raised by hand when the code around the decoders learns to read what it used to reject."""
+
+
+class Engine(StrEnum):
+    """The library behind a decoder."""
+
+    VIPS = "vips"
+    PILLOW = "pillow"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """How a kind is read.
+
+    `name` is the libvips operation or Pillow's format; `fallback` is Pillow's format for what libvips was built
+    without. `extra` is ours, `module` what it installs; without `module` the extra has no decoder yet.
+    """
+
+    engine: Engine
+    name: str = ""
+    fallback: str = ""
+    extra: str = ""
+    module: str = ""
+    refusal: str = ""
+
+
+def _vips(name: str, fallback: str = "") -> Decoder:
+    return Decoder(Engine.VIPS, name, fallback)
+
+
+def _pillow(name: str) -> Decoder:
+    return Decoder(Engine.PILLOW, name)
+
+
+DECODERS: dict[Kind, Decoder] = {
+    Kind.JPEG: _vips("jpegload_source"),
+    Kind.PNG: _vips("pngload_source"),
+    Kind.WEBP: _vips("webpload_source"),
+    Kind.GIF: _vips("gifload_source"),
+    Kind.TIFF: _vips("tiffload_source"),
+    Kind.AVIF: _vips("heifload_source", fallback="AVIF"),
+    Kind.BMP: _pillow("BMP"),
+    Kind.ICO: _pillow("ICO"),
+    Kind.TGA: _pillow("TGA"),
+    Kind.PCX: _pillow("PCX"),
+    Kind.PPM: _pillow("PPM"),
+    Kind.JP2: _pillow("JPEG2000"),
+    Kind.PSD: _pillow("PSD"),
+    Kind.HEIC: Decoder(Engine.PILLOW, "HEIF", extra="heif", module="pillow_heif"),
+    Kind.JXL: Decoder(Engine.NONE, extra="jxl"),
+    Kind.RAW: Decoder(Engine.NONE, extra="raw"),
+    Kind.PDF: Decoder(Engine.NONE, extra="pdf"),
+    Kind.SVG: Decoder(Engine.NONE, refusal="SVG is a program text that may reach for other files: it is not rendered"),
+}
+
+_PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif")
+
+
+def decoder_for(kind: Kind) -> Decoder | Rejected:
+    """The decoder of a kind, or why there is none here."""
+    decoder = DECODERS[kind]
+    if decoder.refusal:
+        return Rejected(reason=Reason.UNSUPPORTED, detail=decoder.refusal)
+    if decoder.extra and not (decoder.module and _is_installed(decoder.module)):
+        detail = f"{kind} pictures need an extra decoder: pip install 'watcherd[{decoder.extra}]'"
+        return Rejected(reason=Reason.DECODER_MISSING, detail=detail)
+    return decoder
+
+
+@lru_cache(maxsize=1)
+def decoder_table() -> int:
+    """A signed 63-bit hash of the table and of the decoders' versions: a rejection ends when it changes."""
+    text = repr((TABLE_REVISION, sorted(DECODERS.items()), [(name, _version(name)) for name in _PACKAGES]))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True) >> 1
+
+
+@lru_cache(maxsize=8)
+def _is_installed(module: str) -> bool:
+    return find_spec(module) is not None
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

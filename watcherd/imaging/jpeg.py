@@ -1,0 +1,55 @@
+"""Just enough of JPEG's segments: where the picture begins, and how it is coded.
+
+Responsible for: walking the segments before the first scan (ITU T.81, annex B).
+Not responsible for: pixels; previews inside of segments are skipped with them.
+A pure leaf; never trusts a number that it reads.
+"""
+
+from typing import NamedTuple
+
+from watcherd.imaging.tiff import Content
+
+END_OF_IMAGE = b"\xff\xd9"
+
+_SCAN = 0xDA
+_NO_FRAMES = (0xC4, 0xC8, 0xCC)
+_MULTISCAN = (0xC2, 0xC6, 0xCA, 0xCE)
+_HALVED_CHROMA = 1.5
+_FULL_CHROMA = 3.0
+
+
+class Frame(NamedTuple):
+    """Where the first scan begins (-1: nowhere), bits a sample (0: not said), and how many samples a pixel has."""
+
+    scan_at: int
+    depth: int
+    samples: float
+    progressive: bool
+
+
+def frame_of(data: Content) -> Frame:
+    """The frame header and the first scan of the main picture."""
+    depth, samples, progressive = 0, _FULL_CHROMA, False
+    position = 2
+    while position + 4 <= len(data):
+        marker = data[position + 1]
+        if data[position] != 0xFF or marker == 0xFF:
+            position += 1  # fill bytes and rubbish between segments: decoders skip them too
+        elif marker == _SCAN:
+            return Frame(position, depth, samples, progressive)
+        elif marker in (0x00, 0x01, 0xD8) or 0xD0 <= marker <= 0xD7:
+            position += 2
+        else:
+            length = max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
+            if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
+                depth, progressive = data[position + 4] if position + 4 < len(data) else 0, marker in _MULTISCAN
+                samples = _samples(data[position + 9 : position + 2 + length])
+            position += 2 + length
+    return Frame(-1, depth, samples, progressive)
+
+
+def _samples(components: bytes) -> float:
+    """Samples a pixel: every component relative to the finest one (1.5 where both colours are halved twice)."""
+    factors = [(c >> 4) * (c & 15) for c in components[2::3]]
+    finest = max(factors, default=0)
+    return sum(factor / finest for factor in factors) if finest else _FULL_CHROMA

@@ -1,0 +1,175 @@
+"""The master: the picture upright, in 8 bits, at the size of the largest variant, in memory.
+
+Responsible for: decoding once for all variants, and saying what a failed decode means.
+Not responsible for: opening (`decode.py`), what is made of the master (`render.py`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from PIL import Image
+
+from watcherd.imaging import colour
+from watcherd.imaging.decode import incomplete, open_fallback, open_picture
+from watcherd.imaging.endings import Ending, ending_of
+from watcherd.imaging.geometry import Size, plan
+from watcherd.imaging.sniff import Kind
+from watcherd.imaging.tiff import Content
+from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, warned
+from watcherd.model import Failed, Header, Incomplete, LimitSettings, Reason, Rejected, Variant
+
+_LEAST_DECODED = 0.5
+"""A picture of which less than this much decodes is of no use to anybody."""
+_NEUTRAL = ((255, 255, 255), (0, 0, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A content that `identify` has let through, and what to make of it."""
+
+    data: Content
+    header: Header
+    variants: tuple[Variant, ...]
+    limits: LimitSettings
+
+    @property
+    def kind(self) -> Kind:
+        """The header's kind, as the closed vocabulary."""
+        return Kind(self.header.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Master:
+    """`source_size` is the source's, upright; the image may be smaller. It may have an alpha band still.
+
+    `decoded_share` tells how much of the height a forgiving decoder really got.
+    """
+
+    image: pyvips.Image
+    source_size: Size
+    notes: tuple[str, ...] = ()
+    decoded_share: float = 1.0
+
+
+class _Fault(NamedTuple):
+    """Why an attempt gave no master."""
+
+    reason: Reason
+    detail: str
+
+
+def develop(task: Task, *, tolerant: bool) -> Master | Incomplete | Rejected | Failed:
+    """Decode once for all variants.
+
+    What a strict decoder refuses is Incomplete, unless the file is whole and hopeless; after the grace (`tolerant`) it
+    is rendered as far as it goes.
+    """
+    master = _attempt(task, strict=True)
+    if isinstance(master, Master):
+        return master
+    if master.reason is Reason.OUT_OF_MEMORY:
+        return Failed(reason=master.reason, detail=master.detail)
+    if master.reason is not Reason.DAMAGED:
+        return Rejected(reason=master.reason, detail=master.detail)
+    answer = ending_of(task.kind, task.data)
+    if not tolerant and answer.ending is not Ending.WHOLE:
+        return incomplete(answer) or Incomplete(reason=Reason.TRUNCATED, detail=f"{answer.detail}: {master.detail}")
+    return _rescued(task, master, tolerant=tolerant)
+
+
+def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplete | Rejected:
+    """What a decoder that forgives makes of it."""
+    master = _attempt(task, strict=False)
+    if not isinstance(master, Master):
+        return Rejected(reason=Reason.DAMAGED, detail=fault.detail)
+    share = master.decoded_share
+    if share < _LEAST_DECODED:
+        return Rejected(reason=Reason.DAMAGED, detail=f"only {share:.0%} of the picture can be decoded: {fault.detail}")
+    if not tolerant:
+        return Incomplete(reason=Reason.TRUNCATED, detail=f"parts cannot be decoded: {fault.detail}")
+    note = f"damaged: about {share:.0%} of the picture could be decoded ({fault.detail})"
+    return Master(image=master.image, source_size=master.source_size, notes=(*master.notes, note))
+
+
+def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
+    try:
+        return _decoded(task, strict=strict, fallback=False)
+    except MemoryError:
+        return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"more pixels inside than max_pixels = {task.limits.max_pixels}"
+        return _Fault(Reason.TOO_MANY_PIXELS, limit)
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
+        if says_out_of_memory(error):
+            return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
+        return _by_fallback(task, clean(error), strict=strict)
+
+
+def _by_fallback(task: Task, detail: str, *, strict: bool) -> Master | _Fault:
+    """The other decoder, once: libvips opens some files that it was built without the means to decode."""
+    try:
+        return _decoded(task, strict=strict, fallback=True)
+    except Exception:  # noqa: BLE001 - the first decoder's words are the better ones
+        return _Fault(Reason.DAMAGED, detail)
+
+
+def _decoded(task: Task, *, strict: bool, fallback: bool) -> Master:
+    forget_warnings()
+    opening = open_fallback if fallback else open_picture
+    shrink = 1 / min(1.0, _largest_scale(task))
+    image = opening(task.kind, task.data, shrink=shrink, strict=strict, max_pixels=task.limits.max_pixels)
+    turned = image.get_typeof("orientation") and image.get("orientation") >= 5
+    width, height = task.header.width, task.header.height
+    size = (height, width) if turned else (width, height)
+    needed = _needed(task, size)
+    image = scaled(_over_common(colour.to_bytes(image), task), needed[::-1] if turned else needed).copy_memory()
+    notes = (f"decoded with a warning: {warned()}",) if strict and task.kind is Kind.JPEG and warned() else ()
+    share = 1.0 if strict else _decoded_share(image)
+    if image.get_typeof("orientation"):
+        image = image.autorot().copy_memory()
+    return Master(image=image, source_size=size, notes=notes, decoded_share=share)
+
+
+def scaled(image: pyvips.Image, size: Size) -> pyvips.Image:
+    """Resize to exactly these pixels. Transparent pictures are weighted by their transparency."""
+    if size == (image.width, image.height):
+        return image
+    horizontal, vertical = size[0] / image.width, size[1] / image.height
+    if colour.has_alpha(image):
+        return image.premultiply().resize(horizontal, vscale=vertical).unpremultiply().cast("uchar")
+    return image.resize(horizontal, vscale=vertical)
+
+
+def _over_common(image: pyvips.Image, task: Task) -> pyvips.Image:
+    """Flatten before scaling where one background serves all variants: far cheaper, and the same picture."""
+    backgrounds = {variant.background for variant in task.variants}
+    if len(backgrounds) != 1 or not colour.has_alpha(image):
+        return image
+    background = backgrounds.pop()
+    if background not in _NEUTRAL and colour.has_foreign_profile(image):
+        return image
+    return colour.over(image, background)
+
+
+def _largest_scale(task: Task) -> float:
+    """The largest part of the source's size that any variant needs, whichever way up it turns out to be."""
+    width, height = task.header.width, task.header.height
+    both = [(plan(a, b, v).scaled, (a, b)) for v in task.variants for a, b in ((width, height), (height, width))]
+    return max(max(wanted[0] / size[0], wanted[1] / size[1]) for wanted, size in both)
+
+
+def _needed(task: Task, size: Size) -> Size:
+    """The size of the largest variant's scaled picture, and never more than the source has."""
+    width, height = max(plan(*size, variant).scaled for variant in task.variants)
+    return min(width, size[0]), min(height, size[1])
+
+
+def _decoded_share(image: pyvips.Image) -> float:
+    """How much of the picture lies above the rows of one colour that decoders leave where nothing came."""
+    pixels = bytes(image.write_to_memory())
+    row_bytes = image.width * image.bands
+    for row in range(image.height, 0, -1):
+        line = pixels[(row - 1) * row_bytes : row * row_bytes]
+        if line != line[: image.bands] * image.width:
+            return float(row / image.height)
+    return 0.0

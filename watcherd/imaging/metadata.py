@@ -1,0 +1,60 @@
+"""What of a source's metadata a derivative carries: nothing, the copyright, or all of it.
+
+Responsible for: the three policies, and the one field that must change (the picture stands upright now).
+Not responsible for: the mark, which always goes in (`encode.py`).
+"""
+
+import re
+from collections.abc import Callable
+
+from PIL import Image
+
+from watcherd.imaging.encode import Kept
+from watcherd.imaging.vips import pyvips
+from watcherd.model import ColourPolicy, MetadataPolicy, Variant
+
+_ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[2-8]')
+_LARGEST_EXIF_BYTES = 65_000  # one JPEG segment
+
+
+def kept_of(image: pyvips.Image, variant: Variant) -> Kept:
+    """The blobs to write, from those that the decoder found. Broken ones are left out."""
+    profile = _blob(image, "icc-profile-data") if variant.colour is ColourPolicy.KEEP else b""
+    match variant.metadata:
+        case MetadataPolicy.NONE:
+            return Kept(icc_profile=profile)
+        case MetadataPolicy.COPYRIGHT:
+            return Kept(exif=_exif(image, _only_copyright), icc_profile=profile)
+        case MetadataPolicy.KEEP:
+            xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", _blob(image, "xmp-data"))
+            return Kept(exif=_exif(image, _all_upright), xmp=xmp, icc_profile=profile)
+
+
+def _blob(image: pyvips.Image, field: str) -> bytes:
+    return image.get(field) if image.get_typeof(field) else b""
+
+
+def _exif(image: pyvips.Image, choose: Callable[[Image.Exif], Image.Exif]) -> bytes:
+    source = Image.Exif()
+    try:
+        source.load(_blob(image, "exif-data"))
+        chosen = choose(source)
+        encoded = chosen.tobytes() if chosen else b""
+    except Exception:  # noqa: BLE001 - Pillow raises anything on damaged EXIF; a picture without it is still right
+        return b""
+    return encoded if len(encoded) <= _LARGEST_EXIF_BYTES else b""
+
+
+def _only_copyright(source: Image.Exif) -> Image.Exif:
+    chosen = Image.Exif()
+    for tag in (_ARTIST, _COPYRIGHT):
+        if tag in source:
+            chosen[tag] = source[tag]
+    return chosen
+
+
+def _all_upright(source: Image.Exif) -> Image.Exif:
+    if _ORIENTATION in source:
+        source[_ORIENTATION] = 1
+    return source

@@ -1,0 +1,134 @@
+"""Pillow, held to one format at a time: the kinds of picture that libvips was built without.
+
+Responsible for: opening by a named format, limits against hidden sizes, handing pixels and profile over to libvips.
+Not responsible for: choosing the format (`decoders.py`), resizing, colour.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Imported by name, and before a worker is fenced: Pillow would otherwise import every plugin at the first need.
+from PIL import (  # noqa: F401
+    AvifImagePlugin,
+    BmpImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PcxImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    PsdImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from watcherd.imaging.tiff import Content
+from watcherd.imaging.vips import pyvips
+
+try:
+    import pillow_heif
+except ImportError:  # the extra `heif` is not installed; the decoder table says so
+    pass
+else:
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+_ORIENTATION_TAG = 0x0112
+_TURNED_BY_DECODER = frozenset(("HEIF", "AVIF"))
+_MODES = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "F": "F", "I": "I", "I;16": "I;16"}
+_TRANSLATED = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "I;16B": "I;16", "I;16L": "I;16", "I;16N": "I;16"}
+_BANDS = {
+    "L": (1, "uchar", "b-w"),
+    "LA": (2, "uchar", "b-w"),
+    "RGB": (3, "uchar", "srgb"),
+    "RGBA": (4, "uchar", "srgb"),
+    "CMYK": (4, "uchar", "cmyk"),
+    "I;16": (1, "ushort", "grey16"),
+    "I": (1, "int", "b-w"),
+    "F": (1, "float", "b-w"),
+}
+
+
+class _Window(io.RawIOBase):
+    """A file object over bytes that are in memory already: nothing is copied but what is read."""
+
+    def __init__(self, data: Content) -> None:
+        self._view = memoryview(data)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        part = self._view[self._position : self._position + len(target)]
+        target[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = (0, self._position, len(self._view))[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        self._view.release()
+        super().close()
+
+
+@contextmanager
+def opened(data: Content, name: str, *, max_pixels: int | None, strict: bool) -> Iterator[Image.Image]:
+    """The picture, its header read and its pixels not. Pillow's process-wide switches are put back afterwards.
+
+    Raises whatever Pillow makes of damaged bytes: any exception at all.
+    """
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, not strict
+    try:
+        with warnings.catch_warnings(), io.BufferedReader(_Window(data)) as stream:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(stream, formats=(name,)) as picture:
+                yield picture
+    finally:
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def read(data: Content, name: str, *, shrink: int, max_pixels: int, strict: bool) -> pyvips.Image:
+    """The decoded picture as libvips' own, with its profile and orientation; JPEG 2000 comes at 1/shrink."""
+    with opened(data, name, max_pixels=max_pixels, strict=strict) as picture:
+        if isinstance(picture, Jpeg2KImagePlugin.Jpeg2KImageFile) and shrink > 1:
+            picture.reduce = shrink.bit_length() - 1
+        orientation = 1 if name in _TURNED_BY_DECODER else picture.getexif().get(_ORIENTATION_TAG, 1)
+        picture.load()
+        image = _to_vips(picture)
+        blobs = {
+            "icc-profile-data": picture.info.get("icc_profile"),
+            "exif-data": picture.info.get("exif"),
+            "xmp-data": picture.info.get("xmp"),
+        }
+    for field, blob in blobs.items():
+        if isinstance(blob, bytes) and blob:
+            image.set_type(pyvips.GValue.blob_type, field, blob)
+    if isinstance(orientation, int) and 2 <= orientation <= 8:
+        image.set_type(pyvips.GValue.gint_type, "orientation", orientation)
+    return image
+
+
+def _to_vips(picture: Image.Image) -> pyvips.Image:
+    mode = _MODES.get(picture.mode) or _TRANSLATED.get(picture.mode)
+    if picture.mode == "P":
+        mode = "RGBA" if picture.has_transparency_data else "RGB"
+    converted = picture if mode == picture.mode else picture.convert(mode or "RGB")
+    bands, form, interpretation = _BANDS[converted.mode]
+    image = pyvips.Image.new_from_memory(converted.tobytes(), converted.width, converted.height, bands, form)
+    return image.copy(interpretation=interpretation)

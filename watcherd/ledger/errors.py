@@ -1,0 +1,65 @@
+"""What can be wrong with the ledger, each with what to do about it.
+
+Responsible for: the exceptions, and telling them apart by SQLite's result codes (never by message text).
+Not responsible for: doing something about it (setting a damaged ledger aside, pausing) - that is the daemon's.
+"""
+
+import sqlite3
+
+_PRIMARY_CODE_MASK = 0xFF
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used. The message says operation, file, cause and hint."""
+
+
+# Named for what is the matter with the ledger; "Error" at the end would add nothing (N818).
+
+
+class LedgerMissing(LedgerError):  # noqa: N818
+    """There is no ledger to read yet."""
+
+
+class LedgerTooNew(LedgerError):  # noqa: N818
+    """A later version of watcherd wrote this ledger."""
+
+
+class LedgerTooOld(LedgerError):  # noqa: N818
+    """The ledger needs a migration, which a reader must not do."""
+
+
+class LedgerDamaged(LedgerError):  # noqa: N818
+    """The file is no database, or no longer a whole one."""
+
+
+class LedgerForeign(LedgerError):  # noqa: N818
+    """The file is another program's database: leave it alone."""
+
+
+class LedgerUnsafe(LedgerError):  # noqa: N818
+    """The ledger lies where SQLite cannot keep its promises (a network file system)."""
+
+
+class LedgerFull(LedgerError):  # noqa: N818
+    """No space is left for the ledger."""
+
+
+class LedgerBusy(LedgerError):  # noqa: N818
+    """Another program holds the ledger's write lock."""
+
+
+def translated(error: sqlite3.Error, operation: str, path: str) -> LedgerError:
+    """The ledger's name for an error of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
+    cause = f"cannot {operation} the ledger {path}: {error}"
+    match code:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return LedgerDamaged(f"{cause}; move it away: it is rebuilt from the derivatives' marks, without rendering")
+        case sqlite3.SQLITE_FULL:
+            return LedgerFull(f"{cause}; make room on its disk")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LedgerBusy(f"{cause}; end the other program that has it open for writing")
+        case sqlite3.SQLITE_CANTOPEN:
+            return LedgerMissing(f"{cause}; it is made when watcherd runs for the first time")
+        case _:
+            return LedgerError(f"{cause}; check the disk it lies on and the permissions of its folder")

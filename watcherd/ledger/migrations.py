@@ -1,0 +1,21 @@
+"""How a ledger's schema is made and brought up to date.
+
+Responsible for: the numbered steps; each is one transaction, together with the note that it was done.
+Not responsible for: what is written into the tables. Imported by the writer only: sqlite-utils takes 140 ms.
+"""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from watcherd.ledger.schema import FIRST_SCHEMA
+
+MIGRATION_SET = "watcherd"
+
+migrations = Migrations(MIGRATION_SET)
+
+
+@migrations()
+def m001_first_schema(db: Database) -> None:
+    """Roots, directories, sources, derivatives, verdicts."""
+    for statement in FIRST_SCHEMA:
+        db.execute(statement)

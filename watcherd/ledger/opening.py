@@ -1,0 +1,74 @@
+"""How a ledger's file is opened.
+
+Responsible for: the connection and its settings, refusing what is not ours or not of our time, running migrations.
+Not responsible for: what is read and written afterwards.
+"""
+
+import os
+import sqlite3
+from urllib.parse import quote
+
+from watcherd.ledger.errors import LedgerForeign, LedgerMissing, LedgerTooNew, LedgerTooOld, LedgerUnsafe
+from watcherd.ledger.schema import STEPS
+
+_BUSY_TIMEOUT_S = 5.0
+_CACHED_STATEMENTS = 128
+_CACHE_KIB = 8_000
+_LOG_KEPT_BYTES = 64 * 1024 * 1024
+
+
+def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
+    """A connection whose transactions begin and end only where we say so."""
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={'ro' if read_only else 'rwc'}"
+    return sqlite3.connect(
+        uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS
+    )
+
+
+def check(connection: sqlite3.Connection, path: str, *, read_only: bool) -> None:
+    """Refuse what is not ours, or not of our time."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    applied: set[str] = set()
+    if "_sqlite_migrations" in tables:
+        sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'watcherd'"
+        applied = {name for (name,) in connection.execute(sql)}
+    if tables - {"_sqlite_migrations"} and not applied:
+        raise LedgerForeign(f"cannot use {path}: it is a database of another program; choose another state directory")
+    _check_schema(applied, path, read_only=read_only)
+
+
+def _check_schema(applied: set[str], path: str, *, read_only: bool) -> None:
+    newer = applied - set(STEPS)
+    if newer:
+        raise LedgerTooNew(
+            f"cannot use the ledger {path}: a later version of watcherd wrote it ({min(newer)}); install that version"
+            " or choose another state directory"
+        )
+    if read_only and not applied:
+        raise LedgerMissing(f"cannot read the ledger {path}: it is empty; it is filled when watcherd runs")
+    if read_only and applied != set(STEPS):
+        raise LedgerTooOld(f"cannot read the ledger {path}: it is of an older version; run watcherd once to convert it")
+
+
+def prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Write-ahead log, durable commits, the schema of this version."""
+    from sqlite_utils import Database  # noqa: PLC0415  (see Ledger._rare_write)
+
+    from watcherd.ledger.migrations import migrations  # noqa: PLC0415
+
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise LedgerUnsafe(f"cannot keep the ledger {path}: its file system allows no write-ahead log ({mode})")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT_BYTES}")
+    migrations.apply(Database(connection))
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file lies at a path, or None."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,58 @@
+"""The ledger's tables, and the names of the steps that lead to them.
+
+Responsible for: the statements. Not responsible for: running them (`migrations.py`). Pure.
+
+Compact (`tests/bench/ledger.py` prints the bytes a source): states and classes are small numbers, 0 and 1 take no byte
+in SQLite's records; a digest is found by an index over its first 8 bytes; every index on a rare condition is partial.
+A file's times and inode are of type ANY because file systems can hold values that pass 64 bits signed (a year above
+2262, hashed inodes); such a number is stored as bytes. `failure` numbers failing sources in the order of recording.
+`tally` is kept by triggers, so that counting a million sources reads a dozen rows.
+"""
+
+STEPS = ("m001_first_schema",)
+"""The migrations, in order: a ledger that knows others was written by a later version."""
+
+FIRST_SCHEMA = (
+    "CREATE TABLE root (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE variant (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
+    """CREATE TABLE known_name (
+        id INTEGER PRIMARY KEY, variant TEXT NOT NULL, extension TEXT NOT NULL, UNIQUE (variant, extension)) STRICT""",
+    """CREATE TABLE directory (
+        id INTEGER PRIMARY KEY, root INTEGER NOT NULL, parent INTEGER, path BLOB NOT NULL,
+        listing INTEGER, done INTEGER NOT NULL DEFAULT 0, ignored INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (root, path)) STRICT""",
+    "CREATE INDEX directory_parent ON directory (parent)",
+    """CREATE TABLE source (
+        id INTEGER PRIMARY KEY, directory INTEGER NOT NULL, name BLOB NOT NULL, root INTEGER NOT NULL,
+        state INTEGER NOT NULL, size_bytes INTEGER, mtime_ns ANY, ctime_ns ANY, inode ANY, nlink INTEGER,
+        digest BLOB, job_class INTEGER, sequence INTEGER NOT NULL, faults INTEGER NOT NULL,
+        interruptions INTEGER NOT NULL, in_hand INTEGER NOT NULL, reason TEXT, detail TEXT NOT NULL,
+        first_seen_at_s REAL NOT NULL, not_before_at_s REAL, gone_at_s REAL, seen_by ANY NOT NULL,
+        width INTEGER NOT NULL, height INTEGER NOT NULL, failure INTEGER,
+        UNIQUE (directory, name)) STRICT""",
+    "CREATE INDEX source_digest ON source (substr(digest, 1, 8)) WHERE digest IS NOT NULL",
+    """CREATE INDEX source_pending ON source (root, job_class, sequence)
+        WHERE state = 0 AND not_before_at_s IS NULL AND gone_at_s IS NULL""",
+    "CREATE INDEX source_in_hand ON source (in_hand) WHERE in_hand = 1",
+    "CREATE INDEX source_waiting ON source (not_before_at_s) WHERE not_before_at_s IS NOT NULL",
+    "CREATE INDEX source_gone ON source (gone_at_s) WHERE gone_at_s IS NOT NULL",
+    "CREATE INDEX source_failure ON source (failure) WHERE failure IS NOT NULL",
+    """CREATE TABLE derivative (
+        source INTEGER NOT NULL, variant INTEGER NOT NULL, fingerprint INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+        mtime_ns ANY NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, path BLOB,
+        PRIMARY KEY (source, variant)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE verdict (
+        digest BLOB PRIMARY KEY, seen_by ANY NOT NULL, quarantined INTEGER NOT NULL, reason TEXT NOT NULL,
+        detail TEXT NOT NULL) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE tally (
+        root INTEGER NOT NULL, state INTEGER NOT NULL, sources INTEGER NOT NULL,
+        PRIMARY KEY (root, state)) STRICT, WITHOUT ROWID""",
+    """CREATE TRIGGER source_added AFTER INSERT ON source BEGIN
+        INSERT INTO tally VALUES (new.root, new.state, 1) ON CONFLICT DO UPDATE SET sources = sources + 1; END""",
+    """CREATE TRIGGER source_changed AFTER UPDATE OF root, state ON source
+        WHEN old.state <> new.state OR old.root <> new.root BEGIN
+        UPDATE tally SET sources = sources - 1 WHERE root = old.root AND state = old.state;
+        INSERT INTO tally VALUES (new.root, new.state, 1) ON CONFLICT DO UPDATE SET sources = sources + 1; END""",
+    """CREATE TRIGGER source_removed AFTER DELETE ON source BEGIN
+        UPDATE tally SET sources = sources - 1 WHERE root = old.root AND state = old.state; END""",
+)

@@ -1,0 +1,121 @@
+"""The words between `fleet.py` and `processes.py`: what the fleet is told (events), what it orders (commands). Pure."""
+
+from dataclasses import dataclass
+
+from watcherd.model import Crashed, StopReason, TimedOut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReady:
+    """It said so itself."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """The daemon gives it a job, with `timeout_s` to identify it."""
+
+    slot: int
+    job: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The job may be rendered: the deadline starts anew."""
+
+    slot: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The job has ended in the worker, or was let go of. `rss_bytes` is the worker's size now."""
+
+    slot: int
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broke:
+    """It does not keep to the protocol."""
+
+    slot: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exited:
+    """Its exit was seen. `how` is a signal's name or "exit N"."""
+
+    slot: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotStarted:
+    """The process could not be made."""
+
+    slot: int
+    detail: str
+
+
+Event = WorkerReady | Assigned | Granted | Finished | Broke | Exited | NotStarted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spawn:
+    """Start a worker in this slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismiss:
+    """Close the worker's socket."""
+
+    slot: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminate:
+    """Send SIGTERM."""
+
+    slot: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """Send SIGKILL."""
+
+    slot: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """The worker does not die: forget it, its slot is free."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLost:
+    """A job's worker has ended with it."""
+
+    slot: int
+    job: int
+    outcome: Crashed | TimedOut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUp:
+    """Restarting cannot cure this; the daemon should end."""
+
+    detail: str
+
+
+Command = Spawn | Dismiss | Terminate | Kill | Abandon | JobLost | GiveUp

@@ -1,0 +1,50 @@
+"""How many workers, how much memory, how long: the pool's figures from the machine's. Pure."""
+
+from dataclasses import dataclass
+
+from watcherd.model import PoolSettings
+
+_LARGE_MACHINE_BYTES = 16 * 1024**3
+TYPICAL_JOB_BYTES = 200 * 1024**2
+"""What a worker needs for an ordinary photo, its interpreter included (measured: 60 to 150 MB; chosen with room)."""
+_BYTES_PER_SECOND = 5_000_000
+_PIXELS_PER_SECOND = 1_000_000
+"""Speeds that the slowest box we care about surpasses by far (chosen, not measured): they stretch deadlines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What there is: usable cores, memory that could be had now, and the share of cores that a cgroup leaves us."""
+
+    cores: int
+    available_bytes: int
+
+
+def memory_budget(settings: PoolSettings, machine: Machine) -> int:
+    """Bytes that granted jobs and fetched sources may cost together."""
+    if settings.memory_bytes:
+        return settings.memory_bytes
+    share = 0.7 if machine.available_bytes > _LARGE_MACHINE_BYTES else 0.5
+    return int(machine.available_bytes * share)
+
+
+def worker_count(settings: PoolSettings, machine: Machine, budget_bytes: int) -> int:
+    """The most workers to run at once: the least of what is set, the cores allowed, and what memory carries."""
+    by_cores = max(1, round(machine.cores * settings.cpu_limit))
+    by_memory = max(1, budget_bytes // TYPICAL_JOB_BYTES)
+    return max(1, min(settings.workers or by_cores, by_memory))
+
+
+def wanted_workers(most: int, *, waiting: int, in_hand: int, warm: int = 1) -> int:
+    """How many to have now: one for each job there is, at least the warm minimum, at most `most`."""
+    return max(min(most, waiting + in_hand), min(warm, most))
+
+
+def identify_timeout_s(settings: PoolSettings, size_bytes: int) -> float:
+    """How long a worker may take to look at a content of that size."""
+    return settings.timeout_s + size_bytes / _BYTES_PER_SECOND
+
+
+def render_timeout_s(settings: PoolSettings, size_bytes: int, pixels: int, variants: int) -> float:
+    """How long a worker may take from the grant on. Each variant may encode as long as the decode took."""
+    return settings.timeout_s + size_bytes / _BYTES_PER_SECOND + (1 + variants) * pixels / _PIXELS_PER_SECOND

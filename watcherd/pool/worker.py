@@ -1,0 +1,189 @@
+"""A worker: a program of its own that looks at one content at a time and renders it.
+
+Started by `processes.py` as `python -P -m watcherd.pool.worker SOCKET PARENT MEMORY` with a socket to the daemon and
+nothing else: contents come as sealed memfds beside the messages, and pictures go back in the same way, so that a worker
+never needs a file system. It leaves when its socket ends.
+
+Not responsible for: deciding anything. Whether a content is rendered is the daemon's answer to `Identified`.
+"""
+
+import array
+import fcntl
+import hashlib
+import mmap
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from watcherd.model import Failed, Header, Ignored, Incomplete, Reason, Rejected, Rendered
+from watcherd.pool import fence
+from watcherd.pool.frames import (
+    MAX_TEXT,
+    Decoder,
+    Ended,
+    Frame,
+    Identified,
+    Made,
+    Work,
+    encode,
+    identified,
+    ready,
+)
+
+_READ_BYTES = 64 * 1024
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What an attempt came to, with the bytes of the pictures in the order of `message.made`."""
+
+    message: Ended
+    pictures: tuple[bytes, ...] = ()
+
+
+class Channel:
+    """The worker's end of the socket: blocking, because a worker has nothing else to do."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._decoder = Decoder()
+
+    def frames(self) -> Iterator[Frame]:
+        """Each message of the daemon, until it closes."""
+        while True:
+            yield from self._decoder.frames()
+            room = socket.CMSG_SPACE(8 * array.array("i").itemsize)
+            data, ancillary, _, _ = self._connection.recvmsg(_READ_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+            if not data:
+                return
+            self._decoder.feed(data, descriptors_of(ancillary))
+
+    def send(self, body: dict[str, object], descriptors: Sequence[int] = ()) -> None:
+        """Send one message; the descriptors stay ours to close."""
+        data = memoryview(encode(body, len(descriptors)))
+        sent = socket.send_fds(self._connection, [data], list(descriptors)) if descriptors else 0
+        self._connection.sendall(data[sent:])
+
+
+def descriptors_of(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors in a message's ancillary data."""
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
+def sealed_memfd(content: bytes) -> int:
+    """A descriptor that holds these bytes and can never hold others."""
+    descriptor = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    return descriptor
+
+
+def attend(channel: Channel) -> None:
+    """Take jobs until the daemon closes the socket."""
+    frames = channel.frames()
+    for frame in frames:
+        work = Work.parse(frame.body)
+        (descriptor,) = frame.descriptors
+        size = os.fstat(descriptor).st_size
+        # private, because kernels before 6.7 refuse a shared mapping of a sealed memfd
+        with mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
+            os.close(descriptor)
+            done = _attempt(work, content, channel, frames)
+        if done is not None:
+            pictures = [sealed_memfd(picture) for picture in done.pictures]
+            channel.send(done.message.body(), pictures)
+            for picture in pictures:
+                os.close(picture)
+
+
+def _attempt(work: Work, content: mmap.mmap, channel: Channel, frames: Iterator[Frame]) -> Done | None:
+    """One attempt; None where the daemon let go of it. Nothing that a decoder raises gets past this."""
+    try:
+        return _identify_and_render(work, content, channel, frames)
+    except MemoryError:
+        outcome = Failed(reason=Reason.OUT_OF_MEMORY, detail="not enough memory to decode it")
+    except (OSError, EOFError) as error:
+        if isinstance(error, BrokenPipeError | ConnectionError | EOFError):
+            raise
+        outcome = Failed(reason=Reason.DECODER_ERROR, detail=_describe(error))
+    except Exception as error:  # noqa: BLE001  the one place where any decoder's error becomes an outcome
+        outcome = Failed(reason=Reason.DECODER_ERROR, detail=_describe(error))
+    return Done(message=Ended(job=work.job, outcome=outcome))
+
+
+def _identify_and_render(work: Work, content: mmap.mmap, channel: Channel, frames: Iterator[Frame]) -> Done | None:
+    from watcherd.imaging import decode, render  # noqa: PLC0415  heavy, and the caller has imported it by now
+
+    seen = decode.identify(
+        content, variants=work.variants, limits=work.limits, has_holes=work.has_holes, tolerant=work.tolerant
+    )
+    if isinstance(seen, Ignored | Incomplete):
+        return Done(message=Ended(job=work.job, outcome=seen))
+    digest = hashlib.sha256(content).digest()
+    if isinstance(seen, Rejected):
+        return Done(message=Ended(job=work.job, outcome=seen, digest=digest))
+    wanted = _ask(work.job, digest, seen, channel, frames)
+    if wanted is None:
+        return None
+    variants = [variant for variant in work.variants if variant.name in wanted]
+    made = render.render(content, seen, variants=variants, digest=digest, limits=work.limits, tolerant=work.tolerant)
+    if not isinstance(made, render.Rendering):
+        return Done(message=Ended(job=work.job, outcome=made, digest=digest))
+    message = Ended(
+        job=work.job,
+        outcome=Rendered(),
+        digest=digest,
+        made=tuple(Made(variant=p.variant, width=p.width, height=p.height) for p in made.pictures),
+        decode_s=made.decode_s,
+        encode_s=made.encode_s,
+        notes=made.notes,
+    )
+    return Done(message=message, pictures=tuple(picture.data for picture in made.pictures))
+
+
+def _ask(job: int, digest: bytes, header: Header, channel: Channel, frames: Iterator[Frame]) -> list[str] | None:
+    """Say what it is and wait for the answer: the variants to make, or None to let go."""
+    channel.send(identified(Identified(job=job, digest=digest, header=header)))
+    answer: dict[str, Any] = next(frames, Frame({"type": "release"})).body
+    return answer["variants"] if answer["type"] == "grant" else None
+
+
+def _describe(error: Exception) -> str:
+    """The error and where it came from, for a person who looks after the program, not after the picture."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({os.path.basename(place.filename)}:{place.lineno})"[:MAX_TEXT]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The program: SOCKET (descriptor), PARENT (process id), MEMORY (bytes of address space, 0: no bound)."""
+    descriptor, parent, memory_bytes = (int(argument) for argument in arguments)
+    fence.die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches the whole group; the daemon decides
+    channel = Channel(socket.socket(fileno=descriptor))
+    _warm_up()
+    channel.send(ready(fence.close_fence(memory_bytes)))
+    try:
+        attend(channel)
+    except (BrokenPipeError, ConnectionError):
+        return
+
+
+def _warm_up() -> None:
+    """Import the decoders while nobody waits; what they open, they open before the fence closes."""
+    from watcherd.imaging import decode, render  # noqa: F401, PLC0415  heavy
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,124 @@
+"""Every event that watcherd logs: its name, its level, its fields, and what it means.
+
+A pure leaf. An event is called noun.verb; to add one is one line here. Tests hold every `log.<level>("name", ...)` in
+the package against this table, and `telemetry/log.py` does so at run time when it is told to be strict.
+
+Fields: lengths of time end in `_s`, sizes in `_bytes` (or are `bytes_in`, `bytes_out`), instants in `_at`; `source` and
+`root` are paths; `outcome`, `reason`, `state` and the like are the words of `watcherd.model`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from watcherd.model import LogLevel
+
+ALWAYS = frozenset({"exc_info"})
+"""Fields that any event may have besides its own: a traceback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One kind of log line. All fields are optional in a line; no others may be in it."""
+
+    name: str
+    level: LogLevel
+    fields: frozenset[str]
+    meaning: str
+
+
+def _table(*rows: tuple[LogLevel, str, str, str]) -> Mapping[str, Event]:
+    events = {
+        name: Event(name=name, level=level, fields=frozenset(fields.split()), meaning=meaning)
+        for level, name, fields, meaning in rows
+    }
+    if len(events) != len(rows):
+        raise ValueError("an event is declared twice")
+    return MappingProxyType(events)
+
+
+_D, _I, _W, _E = LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR
+
+EVENTS: Mapping[str, Event] = _table(
+    # ------------------------------------------------------------------------------------------------------- daemon
+    (_I, "daemon.starting", "version pid state_dir config", "The daemon has its lock and begins."),
+    (_I, "daemon.ready", "roots variants workers elapsed_s", "Every root is watched or known to be away."),
+    (_I, "daemon.draining", "signal running queued", "No new work is started; what runs is finished."),
+    (_W, "daemon.halting", "signal running", "What runs is given up: told twice to end, or the drain took too long."),
+    (_I, "daemon.stopped", "exit_code uptime_s done", "The last line of a run."),
+    (_E, "daemon.failed", "operation cause hint", "The daemon cannot go on, and ends."),
+    (_I, "daemon.recovered", "in_hand pending", "The last run ended uncleanly; the work it left is taken up."),
+    (_W, "daemon.late", "pass_s", "One pass of the loop took longer than it should."),
+    (_D, "watchdog.pinged", "pass_s", "The service manager was told that the loop is alive."),
+    # ------------------------------------------------------------------------------------------------ configuration
+    (_I, "config.loaded", "file roots variants", "A configuration is in force."),
+    (_E, "config.refused", "file errors", "A new configuration is wrong; the old one stays."),
+    (_W, "config.needs_restart", "file settings", "Some changed settings take effect at the next start only."),
+    (_I, "control.request", "verb peer subject", "Somebody asked for something over the control socket."),
+    (_W, "control.refused", "verb peer reason", "A request over the control socket was not served."),
+    # -------------------------------------------------------------------------------------------------------- roots
+    (_I, "root.watching", "root filesystem network watches elapsed_s", "Events of this root arrive from now on."),
+    (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
+    (_I, "root.state_changed", "root state previous reason errno", "A root went offline, hung, paused, or came back."),
+    (_I, "root.doubt", "root directory reason", "Events may have been lost; a scan follows."),
+    (_I, "scan.started", "root directory reason", "The disk is being compared with the ledger."),
+    (
+        _I,
+        "scan.ended",
+        "root directory directories sources found unchanged ignored errors elapsed_s",
+        "The comparison is complete.",
+    ),
+    (_W, "scan.unreadable", "root directory errno cause", "A folder cannot be read; what lies in it is left alone."),
+    # --------------------------------------------------------------------------------------------------------- jobs
+    (
+        _I,
+        "job.done",
+        ("source root kind variants outcome reason detail notes job_class attempt worker settle_s queue_s fetch_s "
+         "hash_s decode_s encode_s publish_s total_s bytes_in bytes_out width height"),
+        "One attempt has ended, one way or another.",
+    ),
+    (
+        _I,
+        "job.retry",
+        "source root outcome reason detail attempt faults interruptions delay_s",
+        "An attempt went wrong; there will be another.",
+    ),
+    (
+        _W,
+        "job.quarantined",
+        "source root outcome reason detail faults digest",
+        "The attempts are used up; this content is left alone until somebody releases it.",
+    ),
+    (
+        _E,
+        "job.failed",
+        "source root outcome reason detail faults interruptions",
+        "The attempts are used up, though not by the content's doing.",
+    ),
+    (_W, "source.growing", "source root waited_s size_bytes", "An upload does not come to rest."),
+    (_I, "source.incomplete", "source root reason detail grace_s", "More of an upload is waited for."),
+    (_I, "source.gone", "source root derivatives", "A source was deleted; its derivatives were removed."),
+    (_I, "source.moved", "source root previous derivatives", "A source moved; its derivatives were renamed with it."),
+    (_I, "temporary.swept", "root count", "Unfinished files of an earlier run were removed."),
+    # ------------------------------------------------------------------------------------------------------ workers
+    (_D, "worker.started", "slot pid", "A worker program was started."),
+    (_D, "worker.ready", "slot pid boot_s fence", "A worker has its libraries and waits for work."),
+    (_I, "worker.stopping", "slot pid stop_reason source", "A worker was told to end."),
+    (_W, "worker.exited", "slot pid how stop_reason source jobs", "A worker ended without having been told to."),
+    (_D, "worker.ended", "slot pid how stop_reason source jobs", "A worker ended as it was told."),
+    (_E, "worker.lost", "slot pid source", "A killed worker does not go; its place is given to another."),
+    (_W, "worker.output", "slot pid text", "A worker, or a library in it, wrote to its standard error."),
+    (
+        _I,
+        "pool.metrics",
+        ("interval_s workers busy idle utilisation queued oldest_s settling waiting done failed rejected quarantined "
+         "jobs_per_s bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts"),
+        "How the work goes, at even intervals.",
+    ),
+    # ------------------------------------------------------------------------------------------------- ledger, others
+    (_I, "ledger.opened", "path sources size_bytes schema migrated", "The ledger is open."),
+    (_E, "ledger.problem", "path operation cause hint", "The ledger cannot be read or written as it should."),
+    (_W, "log.lost", "lines", "Lines could not be written, because the log's stream refused them."),
+    (_W, "library.warned", "library text", "A library wrote to Python's own logging."),
+)  # fmt: skip
+"""Of each event by its name."""

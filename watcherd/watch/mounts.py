@@ -1,0 +1,231 @@
+"""Mounts: what kind of file system a root lies on, and by what a root is known again after a restart or a remount.
+
+Responsible for: reading the mount table, the kinds and what to expect of them, a root's identity and its comparison.
+Not responsible for: what follows from a missing or another file system (`roots.py`).
+
+The mount table is read without touching any root, so the loop may do that. `describe` touches the root's file system
+and may hang with it: for the root's hands only.
+
+The device number is no identity: it changes at a remount (btrfs, measured) or with the order of plugging. What stays:
+the file system's UUID, from the kernel (Linux 6.9) or from udev's links; its fsid where that is made of the UUID; for
+network file systems, what they are mounted from. An identity holds all that can be told, because not all of it can be
+told on every kernel; two are compared by what both hold.
+"""
+
+import errno
+import fcntl
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+_TABLE = "/proc/self/mountinfo"
+_BY_UUID = b"/dev/disk/by-uuid"
+_FS_IOC_GETFSUUID = 0x8011_1500  # _IOR(0x15, 0, struct fsuuid2): one byte of length, 16 of UUID
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+_FROM_ELSEWHERE = re.compile(
+    rb"nfs4?|cifs|smb3|smbfs|ncpfs|afs|coda|9p|virtiofs|ceph|gfs2?|ocfs2|lustre|beegfs|glusterfs|gpfs|orangefs"
+    rb"|vboxsf|vmhgfs|prl_fs|davfs|fuse(\..+)?"
+)
+"""Others may write there without inotify hearing of it. `fuseblk` (ntfs-3g, exfat) is a local disk."""
+
+_KEEPS_IDENTITY = frozenset(
+    b"ext2 ext3 ext4 xfs btrfs f2fs zfs bcachefs jfs reiserfs nilfs2 ubifs tmpfs ramfs overlay nfs nfs4 ceph".split()
+)
+"""The inode number and ctime of a file stay until it is changed. Unlisted kinds are not trusted with that."""
+
+_FSID_IS_STABLE = frozenset((b"ext2", b"ext3", b"ext4", b"btrfs", b"zfs", b"ubifs", b"bcachefs"))
+"""Their fsid is made of the UUID; btrfs adds the subvolume. That of xfs, f2fs and vfat is the device number."""
+
+_MADE_ANEW = frozenset((b"tmpfs", b"ramfs", b"overlay"))
+"""Born with each mount, UUID and root inode too; known again by their kind alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """One line of the mount table. `device` is (major, minor), `point` where it is mounted, `source` what from."""
+
+    number: int
+    device: tuple[int, int]
+    point: bytes
+    kind: bytes
+    source: bytes
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSystem:
+    """What a root lies on.
+
+    `network`: changes may come without an event. `keeps_identity`: inode number and ctime may be compared.
+    `root_inode`: of the root's folder, to see with each request that it still is what was found at first; None where
+    inode numbers are not kept.
+    """
+
+    kind: str
+    network: bool
+    keeps_identity: bool
+    read_only: bool
+    root_inode: int | None
+    identity: str
+
+
+class Likeness(StrEnum):
+    """How two identities compare: the same root; another folder on the same file system; another file system.
+
+    REMADE is a root that was removed and made again, or restored; it is as well what an unmounted *bind* mount shows.
+    """
+
+    SAME = "same"
+    REMADE = "remade"
+    OTHER = "other"
+
+
+# --------------------------------------------------------------------------------------------------------- mount table
+
+
+def table() -> tuple[Mount, ...]:
+    """The mount table as it is now. Touches no file system but /proc."""
+    with open(_TABLE, "rb") as lines:
+        return parse_table(lines.read())
+
+
+def parse_table(text: bytes) -> tuple[Mount, ...]:
+    """The lines of /proc/self/mountinfo (proc(5)); what is mounted over something else comes later."""
+    return tuple(_parse_line(line) for line in text.splitlines() if b" - " in line)
+
+
+def mount_of(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that an absolute path without links lies on: the longest mount point, the last one of equals."""
+    above = [mount for mount in mounts if _is_below(path, mount.point)]
+    return max(reversed(above), key=lambda mount: len(mount.point), default=None)
+
+
+def is_network(kind: bytes) -> bool:
+    """Whether others may write to this kind of file system without an event here."""
+    return _FROM_ELSEWHERE.fullmatch(kind) is not None
+
+
+def keeps_identity(kind: bytes) -> bool:
+    """Whether inode number and ctime stay with a file on this kind of file system."""
+    return kind in _KEEPS_IDENTITY
+
+
+def _parse_line(line: bytes) -> Mount:
+    front, _, back = line.partition(b" - ")
+    number, _, device, _, point, options = front.split(b" ")[:6]
+    kind, source, super_options = [*back.split(b" ", 2), b"", b""][:3]
+    major, _, minor = device.partition(b":")
+    return Mount(
+        number=int(number),
+        device=(int(major), int(minor)),
+        point=_plain(point),
+        kind=_plain(kind),
+        source=_plain(source),
+        read_only=b"ro" in options.split(b",") or b"ro" in super_options.split(b","),
+    )
+
+
+def _plain(field: bytes) -> bytes:
+    """Undo the table's escapes: a space is written as backslash and three octal digits."""
+    return _ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), field)
+
+
+def _is_below(path: bytes, point: bytes) -> bool:
+    return path == point or path.startswith(point.rstrip(b"/") + b"/")
+
+
+# ------------------------------------------------------------------------------------------------------------ identity
+
+
+def file_system_of(path: bytes) -> FileSystem:
+    """What the folder at an absolute path lies on. Raises OSError. May hang with the file system."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return describe(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(folder: int) -> FileSystem:
+    """What an open folder lies on. Raises OSError. May hang with the file system."""
+    mount = _mount_of_descriptor(folder)
+    is_lasting = not is_network(mount.kind) and mount.kind not in _MADE_ANEW
+    inode = os.fstat(folder).st_ino
+    features = _features(folder, mount) if is_lasting else {}
+    if not features:
+        features = {"kind": _printable(mount.kind)}
+        if is_network(mount.kind):
+            features["source"] = _printable(mount.source)
+    if is_lasting and keeps_identity(mount.kind):
+        features["inode"] = str(inode)
+    return FileSystem(
+        kind=_printable(mount.kind),
+        network=is_network(mount.kind),
+        keeps_identity=keeps_identity(mount.kind),
+        read_only=mount.read_only,
+        root_inode=inode if keeps_identity(mount.kind) else None,
+        identity=" ".join(f"{key}={value}" for key, value in features.items()),
+    )
+
+
+def compare(known: str, seen: str) -> Likeness:
+    """Compare the identity that is remembered with the one that was just told."""
+    one, other = _parse_identity(known), _parse_identity(seen)
+    shared = [key for key in one.keys() & other.keys() if key != "inode"]
+    if not shared or any(one[key] != other[key] for key in shared):
+        return Likeness.OTHER
+    inodes = {identity["inode"] for identity in (one, other) if "inode" in identity}
+    return Likeness.REMADE if len(inodes) == 2 else Likeness.SAME
+
+
+def _parse_identity(identity: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in identity.split(" ") if "=" in part)
+
+
+def _features(folder: int, mount: Mount) -> dict[str, str]:
+    """What a disk's file system can be known by, as much as can be told here."""
+    uuid = _kernel_uuid(folder)
+    volume = _udev_uuid(mount.device)
+    fsid = os.fstatvfs(folder).f_fsid if mount.kind in _FSID_IS_STABLE else 0
+    features = {"uuid": uuid, "volume": volume, "fsid": f"{fsid:016x}" if fsid else None}
+    return {key: value for key, value in features.items() if value}
+
+
+def _kernel_uuid(folder: int) -> str | None:
+    answer = bytearray(17)
+    try:
+        fcntl.ioctl(folder, _FS_IOC_GETFSUUID, answer)
+    except OSError:
+        return None
+    uuid = bytes(answer[1 : 1 + answer[0]])
+    return uuid.hex() if any(uuid) else None
+
+
+def _udev_uuid(device: tuple[int, int]) -> str | None:
+    """The name of udev's link to a device. btrfs shows a device number of its own, so it has none here."""
+    wanted = os.makedev(*device)
+    try:
+        for name in os.listdir(_BY_UUID):
+            if os.stat(_BY_UUID + b"/" + name).st_rdev == wanted:
+                return _printable(name)
+    except OSError:
+        pass
+    return None
+
+
+def _mount_of_descriptor(folder: int) -> Mount:
+    """By the mount's own number: right also where one file system is mounted over another."""
+    with open(f"/proc/self/fdinfo/{folder}", "rb") as info:
+        number = int(dict(line.split(b":", 1) for line in info.read().splitlines())[b"mnt_id"])
+    found = next((mount for mount in table() if mount.number == number), None)
+    if found is None:
+        raise OSError(errno.ENODEV, "the folder's file system is not mounted any more")
+    return found
+
+
+def _printable(text: bytes) -> str:
+    """Text that no log or table stumbles over, and that holds no separator of an identity."""
+    return text.decode("utf-8", "backslashreplace").replace("\\", "\\x5c").replace(" ", "\\x20").replace("\n", "\\x0a")

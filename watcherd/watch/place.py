@@ -1,0 +1,156 @@
+"""One root as one of its hands sees it, and the replies that every request can end in.
+
+Responsible for: what a request is carried out with (the root, its names, the step a thread has come to), and turning
+an error number into a reply. Not responsible for: any request in particular (`reading.py`, `writing.py`).
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Vanished
+from watcherd.naming import parse_derivative_name, source_beside
+from watcherd.watch import files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """The environment's doing, no file's: a full or read-only or absent file system. Costs no attempt."""
+
+    root: int
+    ticket: int
+    path: bytes
+    errno: int
+    operation: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The request ended with an outcome of this source instead of what was asked for.
+
+    `errno` is the error number behind it, 0 where there is none: several files with EIO in a row ask for a probe.
+    """
+
+    root: int
+    ticket: int
+    outcome: Outcome
+    errno: int = 0
+
+
+@dataclass(slots=True)
+class Steps:
+    """Where a thread is: the system call that it makes, and since when (`since_s`, None: it has nothing to do).
+
+    Written by its thread, read by the loop: two plain attributes, no lock.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    operation: str = ""
+    since_s: float | None = None
+
+    def at(self, operation: str) -> None:
+        """The next call is about to be made: the one before has come back."""
+        self.operation = operation
+        self.since_s = self.clock()
+
+    def rest(self) -> None:
+        """Nothing is under way."""
+        self.since_s = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A root and what its hands know. `known` are the (variant, extension) pairs that were ever used here.
+
+    `kind_of` tells a picture by the first 64 KiB of it. With `inode`, a request ends with ESTALE unless the folder at
+    `path` has this inode: what a missing disk leaves behind is an empty folder, and nothing in it is a deletion.
+    `keeps_identity` says whether inode and ctime count in a stamp (`mounts.py` knows). `steps` is the thread's own.
+    """
+
+    root: int
+    path: bytes
+    instance: str
+    run: str
+    kind_of: Callable[[bytes], str | None]
+    known: tuple[tuple[str, str], ...]
+    inode: int | None = None
+    keeps_identity: bool = True
+    steps: Steps = field(default_factory=Steps, compare=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The root's descriptor, for the length of one request."""
+        self.steps.at("open_root")
+        descriptor = files.open_root(self.path, self.inode)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def folder(self, root: int, path: bytes) -> Iterator[int]:
+        """The descriptor of a folder below the root."""
+        self.steps.at("open_folder")
+        descriptor = files.open_folder(root, path)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def fault(self, ticket: int, path: bytes, error: OSError) -> Fault:
+        """What went wrong at the step that was reached."""
+        number = error.errno or errno.EIO
+        return Fault(root=self.root, ticket=ticket, path=path, errno=number, operation=self.steps.operation)
+
+    def failure(self, ticket: int, path: bytes, error: OSError, reason: Reason) -> Fault | Refused:
+        """The reply to an error while a source was read or written for (`reason`: READ_ERROR or WRITE_ERROR)."""
+        number = error.errno or errno.EIO
+        if number in files.ENVIRONMENT or self.steps.operation == "open_root":
+            return self.fault(ticket, path, error)
+        return Refused(root=self.root, ticket=ticket, outcome=self._outcome(number, reason), errno=number)
+
+    def _outcome(self, number: int, reason: Reason) -> Outcome:
+        if number in files.NOT_THERE:
+            return Vanished()
+        if number == errno.EAGAIN:  # a lease: a file server has it open for one of its clients
+            return Disturbed()
+        what = f"{self.steps.operation}: {os.strerror(number)}"
+        if number in files.NOT_PERMITTED:
+            owner = f"user {os.geteuid()}, group {os.getegid()}"
+            return Rejected(reason=Reason.NOT_PERMITTED, detail=f"{what} (this process is {owner})")
+        return Failed(reason=reason, detail=what)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The regular files of an open folder, asked one at a time; read as a whole only for names that were cut."""
+
+    directory: int
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, bytes):
+            return False
+        try:
+            found = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return files.is_regular(found)
+
+    def __iter__(self) -> Iterator[bytes]:
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    yield os.fsencode(entry.name)
+
+
+def is_derivative(place: Place, directory: int, name: bytes) -> bool:
+    """Whether a name is a derivative's and its source lies beside it: then it is never a source, whatever is in it."""
+    if parse_derivative_name(name, place.known) is None:
+        return False
+    return source_beside(name, place.known, Beside(directory)) is not None
+
+
+IGNORED_DERIVATIVE = Ignored(kind="derivative")

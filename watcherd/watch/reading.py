@@ -1,0 +1,293 @@
+"""What a root's hands read: stamps, sources, the derivatives of twins.
+
+Responsible for: the requests StatMany, Fetch and Collect, and that nothing here ever waits for a FIFO, follows a link,
+changes an access time where that can be helped, or leaves a descriptor open.
+Not responsible for: threads (`hands.py`), what is written (`writing.py`), whether a source is worth reading.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+from watcherd.derivatives.marks import WINDOW_BYTES
+from watcherd.derivatives.memfds import sealed_copy
+from watcherd.derivatives.publish import MAX_DERIVATIVE_BYTES
+from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, mark_of, open_regular
+from watcherd.model import Disturbed, Ignored, Outcome, Reason, Rejected, Stamp, Vanished
+from watcherd.naming import Mark
+from watcherd.watch import files
+from watcherd.watch.place import IGNORED_DERIVATIVE, Fault, Place, Refused, is_derivative
+
+# ------------------------------------------------------------------------------------------------ requests and replies
+
+
+Look = Stamp | Vanished | Ignored | Fault
+"""What one look at a path told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatMany:
+    """Look at some paths."""
+
+    ticket: int
+    paths: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """What stands at each path that was asked for, in the order of asking."""
+
+    root: int
+    ticket: int
+    results: tuple[tuple[bytes, Look], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """Read a source that should still have this stamp (None: any), and look for its derivatives: (variant, path)."""
+
+    ticket: int
+    path: bytes
+    stamp: Stamp | None
+    max_bytes: int
+    derivatives: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What stands at a derivative's path. No `mark`: it is foreign. Its sides in pixels are not looked at (0)."""
+
+    variant: str
+    mark: Mark | None
+    size_bytes: int
+    mtime_ns: int
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A source in a sealed memfd, which the receiver closes. `has_holes`: part of the file was never written."""
+
+    root: int
+    ticket: int
+    fd: int
+    stamp: Stamp
+    has_holes: bool
+    kind: str
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collect:
+    """Read a twin's derivatives: paths, each with the mark that it must carry."""
+
+    ticket: int
+    items: tuple[tuple[bytes, Mark], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """The derivatives in sealed memfds, which the receiver closes; None for each that is not (or no more) there."""
+
+    root: int
+    ticket: int
+    fds: tuple[int | None, ...]
+
+
+# ---------------------------------------------------------------------------------------------------------------- stat
+
+
+def stat_many(place: Place, request: StatMany) -> Stats | Fault:
+    """Look at paths, each folder opened once."""
+    results: dict[bytes, Look] = {}
+    try:
+        with place.opened() as root:
+            for folder, paths in groupby(sorted(set(request.paths)), key=lambda path: files.split(path)[0]):
+                results.update(_stats_in(place, root, folder, list(paths), request.ticket))
+    except OSError as error:
+        return place.fault(request.ticket, b"", error)
+    answers = tuple((path, results[path]) for path in request.paths)
+    return Stats(root=place.root, ticket=request.ticket, results=answers)
+
+
+def _stats_in(place: Place, root: int, folder: bytes, paths: list[bytes], ticket: int) -> Iterator[tuple[bytes, Look]]:
+    try:
+        with place.folder(root, folder) as directory:
+            for path in paths:
+                yield path, _stat(place, directory, path, ticket)
+    except OSError as error:
+        for path in paths:
+            yield path, Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
+
+
+def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
+    _, name = files.split(path)
+    place.steps.at("stat")
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if not files.is_regular(found):
+            return Ignored(kind=kind_of_mode(found.st_mode))
+        if is_derivative(place, directory, name):
+            return IGNORED_DERIVATIVE
+    except OSError as error:
+        return Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
+    return files.stamp_of(found)
+
+
+# --------------------------------------------------------------------------------------------------------------- fetch
+
+
+def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
+    """Read a source into a sealed memfd, unless something about it says that this is of no use."""
+    folder, name = files.split(request.path)
+    try:
+        with place.opened() as root, place.folder(root, folder) as directory:
+            if is_derivative(place, directory, name):
+                return _refuse(place, request, IGNORED_DERIVATIVE)
+            place.steps.at("open")
+            source = open_regular(directory, name)
+            try:
+                return _read(place, request, root, source)
+            finally:
+                os.close(source)
+    except NotRegularError as error:
+        return _refuse(place, request, Ignored(kind=error.kind))
+    except OSError as error:
+        return place.failure(request.ticket, request.path, error, Reason.READ_ERROR)
+
+
+def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Refused:
+    stamp = files.stamp_of(os.fstat(source))
+    same = partial(files.is_same_content, keeps_identity=place.keeps_identity)
+    if request.stamp is not None and not same(request.stamp, stamp):
+        return _refuse(place, request, Disturbed())
+    place.steps.at("read")
+    kind = place.kind_of(os.pread(source, WINDOW_BYTES, 0)) if stamp.size_bytes else None
+    obstacle = _obstacle(request, source, stamp, kind)
+    if kind is None or obstacle is not None:
+        return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
+    found = tuple(_beside(place, root, request.derivatives))
+    has_holes = _has_holes(source, stamp.size_bytes)
+    memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
+    if memory is None:
+        return _refuse(place, request, Disturbed())
+    return Fetched(
+        root=place.root,
+        ticket=request.ticket,
+        fd=memory,
+        stamp=stamp,
+        has_holes=has_holes,
+        kind=kind,
+        found=found,
+    )
+
+
+def _obstacle(request: Fetch, source: int, stamp: Stamp, kind: str | None) -> Outcome | None:
+    """Why a source is not copied, by its size and its two ends."""
+    if stamp.size_bytes == 0:
+        return Ignored(kind="empty")
+    if kind is None:
+        return Ignored(kind="no_picture")
+    if stamp.size_bytes > request.max_bytes:
+        detail = f"{stamp.size_bytes} bytes, and limits.max_bytes allows {request.max_bytes}"
+        return Rejected(reason=Reason.TOO_MANY_BYTES, detail=detail)
+    return IGNORED_DERIVATIVE if mark_of(source, stamp.size_bytes) is not None else None
+
+
+def _beside(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
+    """What stands at the derivatives' paths. A folder on the way that is missing, or no folder: nothing does."""
+    by_folder = groupby(derivatives, key=lambda item: files.split(item[1])[0])
+    for folder, items in by_folder:
+        try:
+            with place.folder(root, folder) as directory:
+                for variant, path in items:
+                    place.steps.at("look")
+                    standing = look(directory, files.split(path)[1])
+                    if standing is not None:
+                        yield Found(
+                            variant=variant,
+                            mark=standing.mark,
+                            size_bytes=standing.size_bytes,
+                            mtime_ns=standing.mtime_ns,
+                        )
+        except OSError as error:
+            if error.errno not in files.NOT_THERE:
+                raise
+
+
+def _has_holes(source: int, size_bytes: int) -> bool:
+    """Whether the file has parts that were never written. A compressing file system does not count as that."""
+    try:
+        return os.lseek(source, 0, os.SEEK_HOLE) < size_bytes
+    except OSError:
+        return False
+
+
+def _copy(place: Place, source: int, size_bytes: int, is_right: Callable[[int], bool]) -> int | None:
+    """A sealed copy, or None where the source is shorter than it was, or the copy is not right."""
+    memory = sealed_copy(source, size_bytes, step=partial(place.steps.at, "read"))
+    try:
+        if os.fstat(memory).st_size == size_bytes and is_right(memory):
+            return memory
+    except BaseException:
+        os.close(memory)
+        raise
+    os.close(memory)
+    return None
+
+
+def _refuse(place: Place, request: Fetch, outcome: Outcome) -> Refused:
+    return Refused(root=place.root, ticket=request.ticket, outcome=outcome)
+
+
+# ------------------------------------------------------------------------------------------------------------- collect
+
+
+def collect(place: Place, request: Collect) -> Collected | Fault:
+    """Read derivatives of ours; one that is missing, foreign or stale is None, and the source is rendered instead."""
+    memories: list[int | None] = []
+    try:
+        with place.opened() as root:
+            for path, mark in request.items:
+                memories.append(_collect_one(place, root, path, mark))
+    except BaseException as error:
+        _close_all(memories)
+        if isinstance(error, OSError):
+            return place.fault(request.ticket, b"", error)
+        raise
+    return Collected(root=place.root, ticket=request.ticket, fds=tuple(memories))
+
+
+def _collect_one(place: Place, root: int, path: bytes, mark: Mark) -> int | None:
+    folder, name = files.split(path)
+    try:
+        with place.folder(root, folder) as directory:
+            place.steps.at("open")
+            source = open_regular(directory, name)
+            try:
+                return _copy_marked(place, source, mark)
+            finally:
+                os.close(source)
+    except NotRegularError:
+        return None
+    except OSError as error:
+        if error.errno in files.ENVIRONMENT:
+            raise
+        return None
+
+
+def _copy_marked(place: Place, source: int, mark: Mark) -> int | None:
+    """The mark is looked for in the copy, which nobody can change any more."""
+    size_bytes = os.fstat(source).st_size
+    if not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
+        return None
+    return _copy(place, source, size_bytes, lambda memory: mark_of(memory, size_bytes) == mark)
+
+
+def _close_all(memories: Iterable[int | None]) -> None:
+    for memory in memories:
+        if memory is not None:
+            os.close(memory)

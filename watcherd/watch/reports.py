@@ -1,0 +1,126 @@
+"""What a root's scanner and observer say to the loop.
+
+Responsible for: the reports' types. Not responsible for: making them (`walk.py`, `scanner.py`, `observer.py`). Pure.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from watcherd.model import Change, JobClass, State
+
+# ---------------------------------------------------------------------------------------------------------- the scanner
+
+
+class ScanResult(StrEnum):
+    """How a scan ended."""
+
+    COMPLETE = "complete"
+    ROOT_UNREADABLE = "root_unreadable"
+    ROOT_EMPTIED = "root_emptied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Sources that need a look (FOUND, with the stamp just seen) or are missing (DELETED). To be acknowledged."""
+
+    root: int
+    changes: tuple[Change, ...]
+    ticket: int | None
+    arriving: JobClass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A folder in which all sources rest as done or ignored: what the ledger may remember of it."""
+
+    root: int
+    directory: bytes
+    digest: int
+    done: int
+    ignored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """Temporary files that an earlier run of this instance left behind."""
+
+    root: int
+    paths: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanEnded:
+    """The end of one scan. `by_state` counts the sources that rest, by their state; `unchanged` are the done ones.
+
+    `errors` holds the first hundred (path, errno) of what could not be read; `errno` is the root's own.
+    """
+
+    root: int
+    directory: bytes
+    ticket: int | None
+    result: ScanResult
+    directories: int
+    sources: int
+    unchanged: int
+    by_state: dict[State, int]
+    errors: tuple[tuple[bytes, int], ...]
+    errno: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScannerFailed:
+    """The scanner met what it cannot go on with (its reader of the ledger failed); its thread has ended."""
+
+    root: int
+    error: Exception
+
+
+# --------------------------------------------------------------------------------------------------------- the observer
+
+
+class DoubtReason(StrEnum):
+    """Why events alone do not tell what a folder holds."""
+
+    OVERFLOW = "overflow"
+    NEW_DIRECTORY = "new_directory"
+    GONE_DIRECTORY = "gone_directory"
+    ROOT_DELETED = "root_deleted"
+    UNMOUNTED = "unmounted"
+    HANDLER_FAILED = "handler_failed"
+    WATCHER_ENDED = "watcher_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """A folder (and all below it) should be scanned. `detail` is for the log."""
+
+    root: int
+    directory: bytes
+    why: DoubtReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watching:
+    """All watches are in place: what happens from now on is reported."""
+
+    root: int
+
+
+class WatchTrouble(StrEnum):
+    """Why a root cannot be watched."""
+
+    ROOT_IS_LINK = "root_is_link"
+    ROOT_MISSING = "root_missing"
+    WATCH_LIMIT = "watch_limit"
+    INSTANCE_LIMIT = "instance_limit"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchFailed:
+    """The root is not watched; its observer has ended."""
+
+    root: int
+    why: WatchTrouble
+    detail: str

@@ -1,0 +1,257 @@
+"""One scan: the walk over a root or a part of it, each folder compared with the ledger.
+
+Responsible for: opening folders, comparing each, finding what vanished, and the order and size of the reports.
+Not responsible for: threads and requests (`scanner.py`), one folder's rows (`listing.py`) and their comparison
+(`compare.py`).
+
+Folders are opened relative to the root's descriptor; links are not followed, other file systems are entered. A folder
+that cannot be read is noted, and nothing in or below it counts as missing.
+"""
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
+from watcherd.naming import parse_temporary_name
+from watcherd.watch.compare import Comparison, Judge, Wanted
+from watcherd.watch.listing import Listing, Stopped
+from watcherd.watch.reports import Listed, ScanResult, Stray
+
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""How folders are opened, the root too: a link in its place is not it."""
+
+BATCH_CHANGES = 500
+"""How many changes go into one report."""
+
+_BATCH_AGE_S = 0.5
+_MAX_ERRORS = 100
+_PAGE_ENTRIES = 1_000
+_TEMPORARY_PREFIX = b".watcherd-"
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_RESTING = frozenset({State.DONE, State.IGNORED})
+
+
+class Reader(Protocol):
+    """What the scanner asks of the ledger."""
+
+    def entry(self, source: Source) -> Entry | None:
+        """One source's entry."""
+
+    def entries(self, root: int, directory: bytes, *, after: bytes = b"", limit: int = -1) -> list[Entry]:
+        """The entries directly in a folder, in the order of names, a page of them."""
+
+    def listing(self, root: int, directory: bytes) -> tuple[int, int, int] | None:
+        """(digest, done, ignored) of a folder in which all rests."""
+
+    def directories_below(self, root: int, directory: bytes) -> list[bytes]:
+        """The known direct sub-folders."""
+
+    def close(self) -> None:
+        """Called at the end of the scan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What other rooms decide. `why_ignored` judges a file's path below the root, `prunes` a folder's name.
+
+    `instance` and `run` tell our own temporary files, and those of an earlier run among them.
+    """
+
+    judge: Judge
+    why_ignored: Callable[[bytes], str | None]
+    prunes: Callable[[bytes], str | None]
+    instance: str
+    run: str
+
+
+class Outlet(Protocol):
+    """Where the walk's reports go."""
+
+    def post(self, report: object) -> None:
+        """Hand over a small report."""
+
+    def send(self, changes: tuple[Change, ...]) -> None:
+        """Hand over a batch of changes; waits while the receiver is behind. Raises Stopped."""
+
+    def stopped(self) -> bool:
+        """Whether the walk should be given up."""
+
+
+class Walk:
+    """One scan, from an open root. After `run` its counts are what the scan's report holds."""
+
+    def __init__(
+        self, root: int, descriptor: int, *, reader: Reader, wanted: Wanted, rules: Rules, outlet: Outlet
+    ) -> None:
+        self.directories = 0
+        self.sources = 0
+        self.by_state: Counter[State] = Counter()
+        self.errors: list[tuple[bytes, int]] = []
+        self._root, self._descriptor = root, descriptor
+        self._reader, self._wanted, self._rules, self._outlet = reader, wanted, rules, outlet
+        self._changes: list[Change] = []
+        self._sent_at_s = time.monotonic()
+
+    def run(self, directory: bytes) -> tuple[ScanResult, int]:
+        """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
+        try:
+            if self._is_emptied():
+                return ScanResult.ROOT_EMPTIED, 0
+        except OSError as error:
+            return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
+        if not any(self._rules.prunes(name) for name in directory.split(b"/") if name):
+            self._walk(directory)
+            self._flush()
+        number = dict(self.errors).get(b"")
+        return (ScanResult.COMPLETE, 0) if number is None else (ScanResult.ROOT_UNREADABLE, number)
+
+    def _walk(self, directory: bytes) -> None:
+        waiting = [directory]
+        while waiting:
+            if self._outlet.stopped():
+                raise Stopped
+            current = waiting.pop()
+            listing = self._read(current)
+            if listing is not None:
+                self._compare(current, listing)
+                waiting.extend(self._below(current, listing))
+            if self._changes and time.monotonic() - self._sent_at_s > _BATCH_AGE_S:
+                self._flush()
+
+    # -- the disk
+
+    def _is_emptied(self) -> bool:
+        """Whether nothing at all lies in the root, and the ledger knows of something there."""
+        with os.scandir(self._descriptor) as entries:
+            if next(entries, None) is not None:
+                return False
+        known = self._reader.directories_below(self._root, b"") or self._reader.entries(self._root, b"", limit=1)
+        return bool(known)
+
+    def _read(self, directory: bytes) -> Listing | None:
+        """A folder's listing; None where it has vanished (what was known in it is then reported) or is unreadable."""
+        try:
+            descriptor = os.open(directory or b".", OPEN_FOLDER, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno in _VANISHED and directory:
+                self._report_vanished(directory)
+            else:
+                self._note_error(directory, error.errno)
+            return None
+        try:
+            return Listing.read(descriptor, self._outlet.stopped)
+        except OSError as error:
+            self._note_error(directory, error.errno)
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _below(self, directory: bytes, listing: Listing) -> list[bytes]:
+        """The sub-folders to walk, the first one last. Known ones that are not there any more are reported."""
+        prefix = directory + b"/" if directory else b""
+        there = {prefix + name for name in listing.folders}
+        for path in sorted(self._reader.directories_below(self._root, directory)):
+            if path not in there and path[len(prefix) :] not in listing.unreadable:
+                self._report_vanished(path)
+        return sorted((path for path in there if not self._rules.prunes(path[len(prefix) :])), reverse=True)
+
+    # -- one folder
+
+    def _compare(self, directory: bytes, listing: Listing) -> None:
+        self.directories += 1
+        self._report_strays(directory, listing)
+        for name, number in listing.unreadable.items():
+            self._note_error(_joined(directory, name), number)
+        digest = listing.digest(self._wanted.recipe_set, keeps_identity=self._wanted.keeps_identity)
+        known = self._reader.listing(self._root, directory)
+        if known is not None and known[0] == digest and not listing.unreadable:
+            self._count(Counter({State.DONE: known[1], State.IGNORED: known[2]}))
+            return
+        resting, rests = self._compare_rows(directory, listing)
+        self._count(resting)
+        if rests and resting.keys() <= _RESTING and resting:
+            done, ignored = resting[State.DONE], resting[State.IGNORED]
+            self._outlet.post(Listed(root=self._root, directory=directory, digest=digest, done=done, ignored=ignored))
+
+    def _compare_rows(self, directory: bytes, listing: Listing) -> tuple[Counter[State], bool]:
+        """How many sources rest, by state, and whether that is all there is to say of the folder."""
+        comparison = Comparison(
+            listing,
+            self._wanted,
+            judge=self._rules.judge,
+            ignored=lambda name: self._rules.why_ignored(_joined(directory, name)) is not None,
+            recorded=lambda name: self._reader.entry(Source(self._root, _joined(directory, name))),
+        )
+        resting: Counter[State] = Counter()
+        rests = not listing.unreadable
+        for name, stamp, state in comparison.findings(self._entries(directory)):
+            if state is not None:
+                resting[state] += 1
+                continue
+            rests = False
+            self.sources += stamp is not None
+            self._report(_joined(directory, name), stamp)
+        return resting, rests
+
+    def _entries(self, directory: bytes) -> Iterator[Entry]:
+        """What the ledger knows of a folder, in the order of names, a page at a time."""
+        after = b""
+        while True:
+            if self._outlet.stopped():
+                raise Stopped
+            page = self._reader.entries(self._root, directory, after=after, limit=_PAGE_ENTRIES)
+            yield from page
+            if len(page) < _PAGE_ENTRIES:
+                return
+            after = page[-1].source.name
+
+    def _count(self, resting: Counter[State]) -> None:
+        self.by_state.update(resting)
+        self.sources += resting.total()
+
+    # -- the reports
+
+    def _report_strays(self, directory: bytes, listing: Listing) -> None:
+        ours = (
+            name
+            for name in listing.starting_with(_TEMPORARY_PREFIX)
+            if (parsed := parse_temporary_name(name)) and parsed[0] == self._rules.instance
+            if parsed[1] != self._rules.run
+        )
+        paths = tuple(_joined(directory, name) for name in ours)
+        if paths:
+            self._outlet.post(Stray(root=self._root, paths=paths))
+
+    def _report_vanished(self, directory: bytes) -> None:
+        """All that was known in a folder, and below it, is missing."""
+        vanished = [directory]
+        while vanished:
+            current = vanished.pop()
+            for entry in self._entries(current):
+                self._report(entry.source.path, None)
+            vanished.extend(self._reader.directories_below(self._root, current))
+
+    def _report(self, path: bytes, stamp: Stamp | None) -> None:
+        kind = ChangeKind.DELETED if stamp is None else ChangeKind.FOUND
+        self._changes.append(Change(kind=kind, source=Source(self._root, path), stamp=stamp))
+        if len(self._changes) >= BATCH_CHANGES:
+            self._flush()
+
+    def _flush(self) -> None:
+        changes, self._changes = tuple(self._changes), []
+        if changes:
+            self._outlet.send(changes)
+        self._sent_at_s = time.monotonic()
+
+    def _note_error(self, path: bytes, number: int | None) -> None:
+        if len(self.errors) < _MAX_ERRORS:
+            self.errors.append((path, number or errno.EIO))
+
+
+def _joined(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name

@@ -1,0 +1,181 @@
+"""What a root's hands write: derivatives; and the probe that tells whether writing works at all.
+
+Responsible for: the requests Publish and Probe: their folders, the source that must not have changed meanwhile, and
+what each error means for them.
+Not responsible for: threads (`hands.py`), how a file is published (`derivatives/`), which derivatives there should be.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from watcherd.derivatives import publish as publishing
+from watcherd.derivatives.publish import Item, Terms
+from watcherd.model import Derivative, Disturbed, Failed, Outcome, Reason, Stamp, Vanished
+from watcherd.naming import temporary_name
+from watcherd.watch import files, mounts
+from watcherd.watch.place import Fault, Place, Refused
+
+_PROBE_BYTES = 1024 * 1024
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# ------------------------------------------------------------------------------------------------ requests and replies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Publish the derivatives of the source at `path`, if it still has this stamp. The items' descriptors go along."""
+
+    ticket: int
+    path: bytes
+    stamp: Stamp
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What stands now (`adopted`: the variants of it that stood there before), and the paths that others hold."""
+
+    root: int
+    ticket: int
+    derivatives: tuple[Derivative, ...]
+    adopted: tuple[str, ...]
+    taken: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Find out whether the root is there and can be written to."""
+
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """`ok`, or the error number and the call that failed.
+
+    `file_system` is what the root lies on now (None: could not be told). A root that is there again, but with another
+    inode than these hands know, ends in ESTALE with its `file_system` told: it needs new hands.
+    """
+
+    root: int
+    ticket: int
+    ok: bool
+    errno: int = 0
+    operation: str = ""
+    file_system: mounts.FileSystem | None = None
+    free_bytes: int = 0
+    free_files: int = 0
+
+
+# ------------------------------------------------------------------------------------------------------------- publish
+
+
+def publish(place: Place, request: Publish) -> Published | Refused | Fault:
+    """Publish all derivatives of one source together."""
+    refuse = partial(Refused, root=place.root, ticket=request.ticket)
+    defect = next(filter(None, map(publishing.defect, request.items)), None)
+    if defect is not None:
+        return refuse(outcome=Failed(reason=Reason.DECODER_ERROR, detail=defect))
+    try:
+        result = _publish(place, request)
+    except OSError as error:
+        return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
+    if not isinstance(result, publishing.Result):
+        return refuse(outcome=result)
+    return Published(
+        root=place.root,
+        ticket=request.ticket,
+        derivatives=result.derivatives,
+        adopted=result.adopted,
+        taken=result.taken,
+    )
+
+
+def _publish(place: Place, request: Publish) -> publishing.Result | Outcome:
+    folder, name = files.split(request.path)
+    with ExitStack() as stack:
+        root = stack.enter_context(place.opened())
+        folders = {folder: stack.enter_context(place.folder(root, folder)) for folder in _folders(request)}
+        directory = folders[folder]
+        like = _stat_source(place, directory, name, request.stamp)
+        if not isinstance(like, os.stat_result):
+            return like
+
+        def hindrance() -> Outcome | None:
+            again = _stat_source(place, directory, name, request.stamp)
+            return None if isinstance(again, os.stat_result) else again
+
+        batch = [(folders[files.split(item.path)[0]], item) for item in request.items]
+        terms = Terms(like=like, temporary=_temporary(place), hindrance=hindrance, step=place.steps.at)
+        return publishing.publish(batch, terms)
+
+
+def _folders(request: Publish) -> set[bytes]:
+    return {files.split(path)[0] for path in (request.path, *(item.path for item in request.items))}
+
+
+def _stat_source(place: Place, directory: int, name: bytes, stamp: Stamp) -> os.stat_result | Disturbed | Vanished:
+    place.steps.at("stat")
+    try:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in files.NOT_THERE:
+            return Vanished()
+        raise
+    now = files.stamp_of(found)
+    return found if files.is_same_content(stamp, now, keeps_identity=place.keeps_identity) else Disturbed()
+
+
+def _temporary(place: Place) -> Callable[[], bytes]:
+    return lambda: temporary_name(place.instance, place.run, secrets.token_hex(6))
+
+
+# --------------------------------------------------------------------------------------------------------------- probe
+
+
+def probe(place: Place, request: Probe) -> Probed:
+    """Look at the root and write a temporary file to it, as large as a derivative may well be.
+
+    A root whose own folder we may not write to is no less there: its folders may be ours.
+    """
+    told = partial(Probed, root=place.root, ticket=request.ticket)
+    file_system: mounts.FileSystem | None = None
+    try:
+        with replace(place, inode=None).opened() as root:
+            place.steps.at("describe")
+            file_system = mounts.describe(root)
+            if place.inode not in (None, os.fstat(root).st_ino):
+                return told(ok=False, errno=errno.ESTALE, operation="open_root", file_system=file_system)
+            space = os.fstatvfs(root)
+            told = partial(told, free_bytes=space.f_bavail * space.f_frsize, free_files=space.f_favail)
+            _try_to_write(place, root)
+    except OSError as error:
+        number = error.errno or errno.EIO
+        is_ours_alone = number in files.NOT_PERMITTED and place.steps.operation == "create"
+        if not is_ours_alone:
+            return told(ok=False, errno=number, operation=place.steps.operation, file_system=file_system)
+    return told(ok=True, file_system=file_system)
+
+
+def _try_to_write(place: Place, root: int) -> None:
+    """Random bytes, so that a compressing file system has to find room for them."""
+    name = _temporary(place)()
+    place.steps.at("create")
+    descriptor = os.open(name, _NEW, 0o600, dir_fd=root)
+    try:
+        place.steps.at("write")
+        rest = memoryview(os.urandom(_PROBE_BYTES))
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        place.steps.at("fsync")
+        os.fsync(descriptor)
+    finally:
+        with suppress(OSError):
+            os.close(descriptor)
+        with suppress(OSError):
+            os.unlink(name, dir_fd=root)
