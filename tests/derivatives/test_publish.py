@@ -236,7 +236,7 @@ def test_root_gives_a_derivative_to_the_sources_owner(folder: int, tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs files of another user")
-@pytest.mark.parametrize(("source", "expected"), [(0o664, 0o644), (0o640, 0o600), (0o044, 0o444), (0o004, 0o444)])
+@pytest.mark.parametrize(("source", "expected"), [(0o664, 0o644), (0o640, 0o600), (0o044, 0o444), (0o004, 0o404)])
 def test_where_the_group_stays_ours_it_reads_no_more_than_everybody(source: int, expected: int) -> None:
     with public_folder() as root, no_leak():
         write(root, b"a.jpg", b"source")
@@ -268,15 +268,13 @@ def test_an_untrusted_descriptor_is_refused_for_what_it_is(tmp_path: Path) -> No
     os.ftruncate(too_large, MAX_DERIVATIVE_BYTES + 1)
     seal(too_large)
     unsealed = "thumbnail: what the worker handed back is no sealed memory file"
+    allowed = f"allowed are 1 to {MAX_DERIVATIVE_BYTES}"
     cases = [
         (memory(picture(RIGHT), sealed=False), unsealed),
         (os.open(tmp_path / "file", os.O_RDONLY), unsealed),
         (os.open("/dev/zero", os.O_RDONLY), unsealed),
-        (memory(b""), f"thumbnail: the worker handed back 0 bytes, allowed are 1 to {MAX_DERIVATIVE_BYTES}"),
-        (
-            too_large,
-            f"thumbnail: the worker handed back {MAX_DERIVATIVE_BYTES + 1} bytes, allowed are 1 to {MAX_DERIVATIVE_BYTES}",
-        ),
+        (memory(b""), f"thumbnail: the worker handed back 0 bytes, {allowed}"),
+        (too_large, f"thumbnail: the worker handed back {MAX_DERIVATIVE_BYTES + 1} bytes, {allowed}"),
         (memory(picture()), "thumbnail: the derivative does not carry its mark"),
         (memory(picture(STALE)), "thumbnail: the derivative does not carry its mark"),
     ]

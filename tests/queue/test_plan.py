@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import stamps
 from watcherd.model import Derivative, Entry, JobClass, Reason, Source, Stamp, State
-from watcherd.queue.plan import Do, DoReason, Skip, due_variants, plan
+from watcherd.queue.plan import Do, DoReason, Skip, plan
 
 STAMP = Stamp(size_bytes=100, mtime_ns=10, ctime_ns=20, inode=5, nlink=1)
 WANTED = {"thumbnail": 11, "preview": 22}
@@ -189,9 +189,10 @@ def test_every_case_is_decided_and_makes_wanted_variants_only(
         assert stamp[:2] == entry.stamp[:2]
 
 
-def test_what_is_due_for_the_same_content_is_told_without_a_stamp() -> None:
-    assert due_variants(MADE, fingerprints=WANTED, present=None) == ()
-    assert due_variants(MADE, fingerprints={**WANTED, "web": 3}, present={"preview": FILES["preview"]}) == (
-        "thumbnail",
-        "web",
-    )
+@pytest.mark.parametrize("reason", [Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WRITE_ERROR])
+def test_what_a_folder_or_a_disk_refused_is_tried_again_by_each_scan(reason: Reason) -> None:
+    """Its cure leaves no trace on the source: only a look at the folder can tell, and only a scan looks."""
+    entry = in_state(State.FAILED, reason)
+
+    assert isinstance(planned(entry, STAMP, present={}), Do)
+    assert planned(entry, STAMP, present=None) == Skip(state=State.FAILED)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Self
 
 import pytest
 
@@ -27,9 +28,14 @@ class Watch:
         self.root = root
         self.said: SimpleQueue[object] = SimpleQueue()
         self.post: Callable[[object], None] = self.said.put
-        self.observer = Observer(ROOT, os.fsencode(root), post=lambda report: self.post(report), on_doubt=self.said.put)
+        self.observer = Observer(
+            ROOT,
+            os.fsencode(root),
+            post=lambda report: self.post(report),  # noqa: PLW0108  (a test replaces it later)
+            on_doubt=self.said.put,
+        )
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Self:
         self.observer.start()
         self.until(Watching(root=ROOT))
         return self
@@ -321,7 +327,7 @@ def test_a_root_that_cannot_be_watched_is_refused(
 
 
 def test_too_many_observers_are_refused_with_the_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> int:
+    def refuse(_reader: object) -> int:
         raise OSError(24, "inotify instance limit reached")
 
     monkeypatch.setattr("watcherd.watch.observer.InotifyFD._create_inotify_fd", refuse)

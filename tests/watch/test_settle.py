@@ -289,18 +289,19 @@ def test_a_growing_file_is_taken_when_it_rests() -> None:
     assert settle.growing() == []
 
 
-def test_a_chatty_writer_cannot_put_off_the_look_for_ever() -> None:
+def test_a_chatty_writer_cannot_put_off_the_look_for_ever_and_is_watched_on() -> None:
     settle = Settle(SETTINGS)
-    now, judgements = 0.0, []
-    while FILE in settle or now == 0.0:
+    now, judgement = 0.0, None
+    while not isinstance(judgement, Settled):
         note(settle, ChangeKind.CLOSED, now)
         now += 0.01
         for source in settle.due(now, 10):
             note(settle, ChangeKind.CLOSED, now)
-            judgements.append(settle.observe(source, stamp(now), now, wall(now)))
+            judgement = settle.observe(source, stamp(now), now, wall(now))
 
-    assert isinstance(judgements[-1], Settled)
     assert now < SETTINGS.max_wait_s + 2 * SETTINGS.open_quiet_s
+    assert look(settle, stamp(now - 0.5)) == (pytest.approx(now + 0.5), settled(stamp(now - 0.5), 0.5))
+    assert len(settle) == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ held
@@ -481,7 +482,7 @@ def test_nothing_is_settled_before_its_quiet_time_but_by_patience(world: World) 
     world.run()
 
     for now, judgement in world.judgements:
-        if isinstance(judgement, Settled) and judgement.waited_s < SETTINGS.max_wait_s:
+        if isinstance(judgement, Settled) and judgement.waited_s < SETTINGS.max_wait_s - 1e-6:
             quiet_s = SETTINGS.network_quiet_s if world.network else SETTINGS.closed_quiet_s
             assert now - max(time for time, _, _ in world.writes if time <= now) >= quiet_s - 1e-6
 
@@ -494,5 +495,5 @@ def test_without_a_close_nothing_is_settled_before_the_long_quiet_time(world: Wo
     world.run()
 
     for now, judgement in world.judgements:
-        if isinstance(judgement, Settled) and judgement.waited_s < SETTINGS.max_wait_s:
+        if isinstance(judgement, Settled) and judgement.waited_s < SETTINGS.max_wait_s - 1e-6:
             assert now - max(time for time, _, _ in world.writes if time <= now) >= SETTINGS.open_quiet_s - 1e-6

@@ -64,7 +64,7 @@ def retry(files: Sequence[str], state_dir: str | None, *, failed: bool) -> int:
 def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
     from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
     from watcherd.daemon import verbs  # noqa: PLC0415 - as above
-    from watcherd.daemon.lifecycle import open_ledger  # noqa: PLC0415 - as above
+    from watcherd.daemon.composition import open_ledger  # noqa: PLC0415 - as above
 
     with hold(folder) as state, open_ledger(state) as ledger:
         entries = verbs.failed(ledger) if failed else [_entry(ledger, path) for path in paths]

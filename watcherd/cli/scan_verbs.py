@@ -14,7 +14,7 @@ from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
-    from watcherd.daemon.lifecycle import ScanPlace
+    from watcherd.daemon.oneshot import ScanPlace
     from watcherd.model import RootSettings, Settings
 
 Counts = dict[str, int]
@@ -111,12 +111,12 @@ def _by_ourselves(
     paths: list[str], folder: str, settings: "Settings", known: frozenset[str], report: Report
 ) -> tuple[Counts, int]:
     from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
-    from watcherd.daemon import lifecycle  # noqa: PLC0415 - as above
+    from watcherd.daemon import oneshot  # noqa: PLC0415 - as above
 
     roots = _roots(paths, settings, known, folder)
     places = tuple(_place(path, roots) for path in paths)
     with hold(folder) as state:
-        return lifecycle.scan(settings, state, places, progress=report)
+        return oneshot.scan(settings, state, places, progress=report)
 
 
 def _roots(paths: list[str], settings: "Settings", known: frozenset[str], folder: str) -> "list[RootSettings]":
@@ -141,7 +141,7 @@ def _holds(root: str, path: str) -> bool:
 
 
 def _place(path: str, roots: "list[RootSettings]") -> "ScanPlace":
-    from watcherd.daemon.lifecycle import ScanPlace  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.oneshot import ScanPlace  # noqa: PLC0415 - not for --help
 
     root = next(root for root in roots if _holds(root.path, path))
     below = os.fsencode(path)[len(os.fsencode(root.path)) :].lstrip(b"/")

@@ -12,9 +12,9 @@ published, and when a worker gets the next content. What an outcome means for th
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
+from watcherd.daemon.attempt import Attempt, Phase, compare
 from watcherd.daemon.effects import AskHands, CloseDescriptors, Effect, Moment, TellWorker, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
@@ -25,7 +25,6 @@ from watcherd.model import (
     Disturbed,
     Failed,
     Header,
-    JobClass,
     LimitSettings,
     Outcome,
     PoolSettings,
@@ -57,44 +56,6 @@ from watcherd.watch.hands import (
     Published,
     Refused,
 )
-
-
-class Phase(StrEnum):
-    """Where an attempt is."""
-
-    FETCHING = "fetching"
-    FETCHED = "fetched"
-    IDENTIFYING = "identifying"
-    RENDERING = "rendering"
-    COLLECTING = "collecting"
-    PUBLISHING = "publishing"
-
-
-@dataclass(slots=True, kw_only=True)
-class Attempt:
-    """One execution of a job. Owned by the loop's thread."""
-
-    ticket: int
-    job: Job
-    root: WatchedRoot
-    started: float
-    phase: Phase = Phase.FETCHING
-    fetched: Fetched | None = None
-    slot: int | None = None
-    worker: int = 0
-    digest: bytes | None = None
-    header: Header | None = None
-    right: tuple[Derivative, ...] = ()
-    wanted: tuple[Variant, ...] = ()
-    taken: tuple[bytes, ...] = ()
-    reused: bool = False
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-    publishing_since: float = 0.0
-    publish_s: float = 0.0
-    bytes_out: int = 0
-    notes: tuple[str, ...] = ()
-    made: tuple[str, ...] = field(default=())
 
 
 class Attempts:
@@ -298,7 +259,8 @@ class Attempts:
         known = self._outcomes.known(attempt.job, message.digest)
         if known is not None:
             return [*self._let_go(attempt, moment), *self._conclude(attempt, known, moment)]
-        self._compare(attempt)
+        seen = compare(attempt, self._ledger.entry(attempt.job.source))
+        attempt.right, attempt.wanted, attempt.taken = seen.right, seen.wanted, seen.taken
         if not attempt.wanted:
             outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
@@ -306,37 +268,6 @@ class Attempts:
         if source is not None:
             return [*self._let_go(attempt, moment), self._collect(attempt, source)]
         return self._grant_or_not(attempt, message.header, moment)
-
-    def _compare(self, attempt: Attempt) -> None:
-        """Sort what lies at our names: right already, to be made (absent, or ours but stale), not ours."""
-        if attempt.fetched is None or attempt.digest is None:
-            raise AssertionError("nothing is compared that was not fetched and identified")
-        found = {item.variant: item for item in attempt.fetched.found}
-        entry = self._ledger.entry(attempt.job.source)
-        recorded = {d.variant: d for d in entry.derivatives} if entry else {}
-        right, wanted, taken = [], [], []
-        for variant in attempt.root.variants:
-            item = found.get(variant.name)
-            if item is not None and item.mark is None:
-                taken.append(derivative_path(attempt.job.source.path, variant))
-                continue
-            mark = Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint)
-            if item is None or item.mark != mark:
-                wanted.append(variant)
-                continue
-            before = recorded.get(variant.name)
-            known = before if before is not None and before.fingerprint == variant.fingerprint else None
-            right.append(
-                Derivative(
-                    variant=variant.name,
-                    fingerprint=variant.fingerprint,
-                    size_bytes=item.size_bytes,
-                    mtime_ns=item.mtime_ns,
-                    width=known.width if known else item.width,
-                    height=known.height if known else item.height,
-                )
-            )
-        attempt.right, attempt.wanted, attempt.taken = tuple(right), tuple(wanted), tuple(taken)
 
     def _twin(self, attempt: Attempt) -> tuple[Source | None, tuple[Derivative, ...]]:
         """A done source with the same content that has all the derivatives that this one lacks."""

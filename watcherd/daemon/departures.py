@@ -6,13 +6,13 @@ Its derivatives stay in place that long, so that a source that turns up elsewher
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, OnDelete, Source, State, Stamp, Vanished, Variant
-from watcherd.naming import derivative_path
+from watcherd.model import Derivative, Entry, OnDelete, Source, Stamp, State, Vanished
+from watcherd.naming import derivative_name
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Remove, StatMany, Stats
 
@@ -23,12 +23,19 @@ class Departures:
     """Keeps the gone ones until they are forgotten."""
 
     def __init__(
-        self, *, ledger: Ledger, roots: Mapping[int, WatchedRoot], forget_after_s: float, tickets: Iterator[int]
+        self,
+        *,
+        ledger: Ledger,
+        roots: Mapping[int, WatchedRoot],
+        forget_after_s: float,
+        is_online: Callable[[int], bool],
+        tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
         self._roots = roots
         self._forget_after_s = forget_after_s
         self._waiting: list[tuple[float, Source]] = []
+        self._is_online = is_online
         self._tickets = tickets
         self._asked: dict[int, Source] = {}
 
@@ -60,7 +67,11 @@ class Departures:
         effects: list[Effect] = []
         while self._waiting and self._waiting[0][0] <= moment.now:
             _, source = heapq.heappop(self._waiting)
-            if source.root in self._roots:
+            if source.root not in self._roots:
+                continue
+            if not self._is_online(source.root):  # what is away is not gone
+                self.expect(source, moment.now + self._forget_after_s)
+            else:
                 ticket = next(self._tickets)
                 self._asked[ticket] = source
                 effects.append(AskHands(root=source.root, request=StatMany(ticket=ticket, paths=(source.path,))))
@@ -90,7 +101,8 @@ class Departures:
         self._ledger.forget(entry.source)
         if root.settings.on_delete is OnDelete.KEEP or not entry.derivatives:
             return []
-        items = tuple((_path_of(entry, d, root.variants), d.size_bytes, d.mtime_ns) for d in entry.derivatives)
+        extensions = dict(reversed(self._ledger.known_variants()))
+        items = tuple((_path_of(entry, d, extensions), d.size_bytes, d.mtime_ns) for d in entry.derivatives)
         log.info(
             "source.gone",
             source=root.path + b"/" + entry.source.path,
@@ -100,9 +112,10 @@ class Departures:
         return [AskHands(root=root.number, request=Remove(ticket=next(self._tickets), items=items))]
 
 
-def _path_of(entry: Entry, derivative: Derivative, variants: tuple[Variant, ...]) -> bytes:
-    """Where a derivative lies: as recorded, or as its variant names it."""
+def _path_of(entry: Entry, derivative: Derivative, extensions: Mapping[str, str]) -> bytes:
+    """Where a derivative lies: as recorded, or as its variant names it (also one that is not configured any more)."""
     if derivative.path is not None:
         return derivative.path
-    named = {variant.name: variant for variant in variants}
-    return derivative_path(entry.source.path, named[derivative.variant])
+    folder = entry.source.directory
+    name = derivative_name(entry.source.name, derivative.variant, extensions[derivative.variant])
+    return folder + b"/" + name if folder else name

@@ -1,6 +1,6 @@
 """Duties: what is done regularly beside the core. Each says when it wants to be called again.
 
-Metrics, the service manager's signs of life (WATCHDOG as often as it asks), rescans, and the health of each root's observer and hands.
+Metrics, the service manager's signs of life, rescans, and the health of each root's observer and hands.
 """
 
 import os
@@ -142,8 +142,8 @@ class Health:
         if self.timer.is_due(moment.now):
             for root, hands in self.hands.items():
                 pending_s = hands.oldest_pending(moment.now) or 0.0
-                self._all(self.core.root_is_hung(root, moment, hung=pending_s > OVERDUE_S))
-            self._all(self.core.look_for_offline())
+                self._all(self.core.conditions.hung(root, moment, is_hung=pending_s > OVERDUE_S))
+            self._all(self.core.conditions.look_for_absent())
             for root, watcher in self.watchers.items():
                 self._look_after(root, watcher, moment.now)
         return self.timer.deadline()

@@ -295,18 +295,23 @@ class Intake:
         entries = self._ledger.pending(lane.root, lane.job_class, lane.after_sequence, lane.room)
         jobs = []
         for entry in entries:
-            job = _job_of(entry, moment)
+            job = job_of(entry, moment)
             if job is None:
                 # pending without a stamp: it was never seen whole, so it settles first
                 self._one(Change(kind=ChangeKind.CREATED, source=entry.source), moment, None)
-            elif entry.not_before_at_s is not None and entry.not_before_at_s > moment.wall_s:
-                self._outcomes.wait(job, moment.now + entry.not_before_at_s - moment.wall_s)
             else:
                 jobs.append(job)
-        self._queue.refill(lane, jobs, exhausted=len(entries) < lane.room, in_hand=self._in_hand)
+        self._queue.refill(
+            lane,
+            jobs,
+            exhausted=len(entries) < lane.room,
+            in_hand=self._in_hand,
+            read_to=entries[-1].sequence if entries else None,
+        )
 
 
-def _job_of(entry: Entry, moment: Moment) -> Job | None:
+def job_of(entry: Entry, moment: Moment) -> Job | None:
+    """The job of a pending row; None where it was never seen whole."""
     if entry.stamp is None or entry.job_class is None:
         return None
     return Job(

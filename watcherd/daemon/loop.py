@@ -6,6 +6,7 @@ inbox. What a step decides is carried out after the ledger's commit, so that an 
 hears of it.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -14,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from watcherd.daemon.core import Core, FrameCame, WorkerBroke, WorkerEnded
+from watcherd.daemon.core import Core
+from watcherd.daemon.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.daemon.effects import (
     Acknowledge,
     AskHands,
@@ -51,10 +53,8 @@ class Inbox:
 
     def take(self) -> list[object]:
         """What has come, at most a pass's worth of it; what is left keeps the loop awake."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self.descriptor)
-        except BlockingIOError:
-            pass
         taken = [self._items.popleft() for _ in range(min(len(self._items), _MAX_INPUTS))]
         if self._items:
             os.eventfd_write(self.descriptor, 1)
@@ -99,7 +99,7 @@ class Loop:
         """Have inputs of one type go to a handler of the shell instead of to the core (signals, control requests)."""
         self._handlers[kind] = handler
 
-    def run(self, finished: Callable[[Moment], bool]) -> None:
+    def run(self, finished: Callable[[], bool]) -> None:
         """Pass after pass, until `finished` says so after one."""
         moment = _now()
         deadline: float | None = moment.now
@@ -109,7 +109,7 @@ class Loop:
             inputs = [item for key, _ in ready for item in key.data()]
             moment = _now()
             self.one_pass(moment, inputs)
-            if finished(moment):
+            if finished():
                 return
             deadline = self._next_deadline(moment)
 

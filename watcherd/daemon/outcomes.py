@@ -43,7 +43,7 @@ from watcherd.queue.retry import Again, decide
 from watcherd.telemetry.log import get_logger
 
 if TYPE_CHECKING:
-    from watcherd.daemon.attempts import Attempt
+    from watcherd.daemon.attempt import Attempt
 
 log = get_logger()
 

@@ -42,7 +42,7 @@ class Verbs:
     def requested(self, item: object, moment: Moment) -> list[Effect]:
         """Serve one request."""
         if not isinstance(item, Request):
-            raise AssertionError("only requests are routed here")
+            raise TypeError("only requests are routed here")
         verb = item.body.get("verb")
         log.info("control.request", verb=verb, peer=item.connection.peer, subject=item.body.get("paths"))
         try:
@@ -55,11 +55,14 @@ class Verbs:
                 case "retry":
                     return self._retry(item, moment)
                 case _:
-                    raise Refusal(f"the daemon knows no verb {verb!r}; is it of another version?")
+                    return self._unknown(verb)
         except Refusal as refusal:
             log.warning("control.refused", verb=verb, peer=item.connection.peer, reason=str(refusal))
             item.connection.send({"error": str(refusal)}, last=True)
             return []
+
+    def _unknown(self, verb: object) -> list[Effect]:
+        raise Refusal(f"the daemon knows no verb {verb!r}; is it of another version?")
 
     # ---- status
 
@@ -75,13 +78,13 @@ class Verbs:
                 "most": core.most_workers,
                 "running": len(core.fleet.slots),
                 "busy": core.fleet.busy(),
-                "missing_layers": list(core.missing_layers),
+                "missing_layers": list(core.crew.missing_layers),
             },
             "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},
             "roots": {
                 os.fsdecode(root.path): {
-                    "state": str(core.root_states.state(number)),
-                    "reason": core.root_states.reason(number),
+                    "state": str(core.conditions.state(number)),
+                    "reason": core.conditions.reason(number),
                 }
                 for number, root in core.roots.items()
             },

@@ -217,7 +217,7 @@ def _derivative(item: Item, size_bytes: int, mtime_ns: int) -> Derivative:
 def _dress(descriptor: int, like: os.stat_result) -> None:
     """Owner, group and mode of the source, as far as we may, and never readable by more people than the source is.
 
-    Where the group stays ours, it gets what everybody gets; where we stay the owner, we can read it (and so, later,
+    Where the group stays ours, it gets no more than everybody; where we stay the owner, we can read it (and so, later,
     see that it is ours). File systems without owners and modes refuse both; that is theirs to say.
     """
     if not _try(os.fchown, descriptor, like.st_uid, like.st_gid):

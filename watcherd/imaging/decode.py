@@ -176,16 +176,18 @@ def open_frames(kind: Kind, data: Content, frames: int) -> pyvips.Image | None:
 def _open_jpeg(name: str, data: Content, shrink: float, *, strict: bool) -> pyvips.Image:
     """At a reduction of the cosine transform, which costs less the more it reduces.
 
-    A picture that lacks only its end marker is whole; the decoder must get one to know, and then reports only what
-    really is missing as a warning.
+    A picture that lacks only its end marker is whole; the decoder must get one to know, and then warns only of what
+    really is missing. (libvips keeps a copy of a buffer, but only a pointer to the bytes behind a source.)
     """
     factor = next((s for s in _JPEG_SHRINKS if s <= shrink), 1)
     if strict and ending_of(Kind.JPEG, data).ending is not Ending.WHOLE:
-        return _load(name, bytes(data) + jpeg.END_OF_IMAGE, fail_on="warning", strict=True, shrink=factor)
+        whole = bytes(data) + jpeg.END_OF_IMAGE
+        return pyvips.Image.jpegload_buffer(whole, access="sequential", fail_on="error", shrink=factor)
     return _load(name, data, strict=strict, shrink=factor)
 
 
-def _load(name: str, data: Content, *, strict: bool, **options: float | str) -> pyvips.Image:
+def _load(name: str, data: Content, *, strict: bool, **options: float) -> pyvips.Image:
+    """The caller keeps `data` for as long as the image lives: nothing is copied."""
     source = pyvips.Source.new_from_memory(data)
-    options.setdefault("fail_on", "error" if strict else "none")
-    return getattr(pyvips.Image, name)(source, access="sequential", **options)
+    fail_on = "error" if strict else "none"
+    return getattr(pyvips.Image, name)(source, access="sequential", fail_on=fail_on, **options)

@@ -139,7 +139,7 @@ def _jp2(data: Content) -> Answer:
 
 def _tiff(data: Content) -> Answer:
     if not tiff.chain_is_whole(data):
-        return Answer(Ending.CUT, "the TIFF ends before its directory of pages")
+        return Answer(Ending.CUT, "the TIFF ends before its directory of pages does")
     end = tiff.end_of_pixels(data)
     if end is None:
         return _UNTOLD

@@ -123,11 +123,19 @@ def _decoded(task: Task, *, strict: bool, fallback: bool) -> Master:
     size = (height, width) if turned else (width, height)
     needed = _needed(task, size)
     image = scaled(_over_common(colour.to_bytes(image), task), needed[::-1] if turned else needed).copy_memory()
-    notes = (f"decoded with a warning: {warned()}",) if strict and task.kind is Kind.JPEG and warned() else ()
+    notes = _warnings(task) if strict else ()
     share = 1.0 if strict else _decoded_share(image)
     if image.get_typeof("orientation"):
         image = image.autorot().copy_memory()
     return Master(image=image, source_size=size, notes=notes, decoded_share=share)
+
+
+def _warnings(task: Task) -> tuple[str, ...]:
+    """JPEG decoders warn of damage and go on: a note, but in a file without its end the sign that some is missing."""
+    warning = warned() if task.kind is Kind.JPEG else ""
+    if warning and ending_of(task.kind, task.data).ending is not Ending.WHOLE:
+        raise EOFError(warning)
+    return (f"decoded with a warning: {warning}",) if warning else ()
 
 
 def scaled(image: pyvips.Image, size: Size) -> pyvips.Image:
@@ -165,11 +173,12 @@ def _needed(task: Task, size: Size) -> Size:
 
 
 def _decoded_share(image: pyvips.Image) -> float:
-    """How much of the picture lies above the rows of one colour that decoders leave where nothing came."""
+    """How much of the picture lies above the rows of one colour that decoders leave where nothing came.
+
+    (Or below them: BMP and TGA may be stored from the bottom up.)
+    """
     pixels = bytes(image.write_to_memory())
     row_bytes = image.width * image.bands
-    for row in range(image.height, 0, -1):
-        line = pixels[(row - 1) * row_bytes : row * row_bytes]
-        if line != line[: image.bands] * image.width:
-            return float(row / image.height)
-    return 0.0
+    lines = [pixels[at : at + row_bytes] for at in range(0, len(pixels), row_bytes)]
+    filled = [row for row, line in enumerate(lines) if line != line[: image.bands] * image.width]
+    return min(filled[-1] + 1, len(lines) - filled[0]) / len(lines) if filled else 0.0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from watcherd.imaging import colour
+from watcherd.imaging.animate import animated, frames_of
 from watcherd.imaging.encode import encode
 from watcherd.imaging.finish import finish
 from watcherd.imaging.geometry import Size, plan
@@ -67,7 +68,7 @@ def render(
     decoded = perf_counter()
     prints = _Prints(master)
     try:
-        pictures = tuple(_print(prints, variant, digest) for variant in task.variants)
+        pictures = tuple(_picture(task, prints, variant, digest) for variant in task.variants)
     except MemoryError:
         return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode variants of {header.pixels:,} pixels")
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
@@ -76,10 +77,13 @@ def render(
     return Rendering(pictures=pictures, decode_s=decoded - started, encode_s=perf_counter() - decoded, notes=notes)
 
 
-def _print(prints: "_Prints", variant: Variant, digest: bytes) -> Picture:
+def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> Picture:
+    mark = Mark(variant=variant.name, digest=digest, fingerprint=variant.fingerprint)
+    moving = animated(task, variant, mark) if frames_of(task, variant) > 1 else None
+    if moving is not None:
+        return Picture(variant=variant.name, data=moving[0], width=moving[1], height=moving[2])
     sizes = plan(*prints.master.source_size, variant)
     image = finish(prints.at(sizes.scaled, variant), variant, sizes)
-    mark = Mark(variant=variant.name, digest=digest, fingerprint=variant.fingerprint)
     encoded = encode(image, variant, mark, kept_of(prints.master.image, variant))
     return Picture(variant=variant.name, data=encoded, width=image.width, height=image.height)
 

@@ -110,6 +110,8 @@ def is_compressed(data: Content) -> bool:
 
 
 def chain_is_whole(data: Content) -> bool:
-    """Whether the directory of every page lies inside the data."""
-    following = [page.following for page in directories(data)]
-    return bool(following) and following[-1] < len(data)
+    """Whether the directory of every page lies inside the data, and all that the first one points to."""
+    pages = list(directories(data))
+    if not pages or pages[-1].following >= len(data):
+        return False
+    return all(place + width * amount <= len(data) for place, width, amount in pages[0].tags.values())

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _REMEMBERED_DIRECTORIES = 20_000
-_FAILURES = frozenset({State.REJECTED, State.FAILED, State.QUARANTINED})
+_FAILURES = frozenset({State.INCOMPLETE, State.REJECTED, State.FAILED, State.QUARANTINED})
 
 _UPDATES = ", ".join(f"{column.strip()} = excluded.{column.strip()}" for column in SOURCE_COLUMNS.split(","))
 _UPSERT = f"""INSERT INTO source (directory, name, {SOURCE_COLUMNS}, failure)

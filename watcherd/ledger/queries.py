@@ -125,7 +125,7 @@ class Queries:
         return self._entries(sql, limit)
 
     def failures(self, limit: int) -> list[Entry]:
-        """Rejected, failed and quarantined sources, the latest first."""
+        """Incomplete, rejected, failed and quarantined sources, the latest first."""
         return self._entries(f"{_SOURCES} WHERE s.failure IS NOT NULL ORDER BY s.failure DESC LIMIT ?", limit)
 
     def counts(self) -> dict[int, dict[State, int]]:

@@ -2,8 +2,8 @@
 
 Responsible for: the first gate for "unchanged" (stamp, fingerprints and files against the ledger), and which of a
 source's variants are due.
-Not responsible for: reading anything; the second gate, where a worker has hashed the content (the loop asks
-`due_variants` again there); sources that are gone (`queue/follow.py`). Pure.
+Not responsible for: reading anything; the second gate, where a worker has hashed the content (the daemon
+compares marks there); sources that are gone (`daemon/departures.py`). Pure.
 
 The content counts as the same while size and mtime are, and inode too where the file system keeps it. A ctime of its
 own (hard links of a backup, changed attributes, a restored mtime) is looked into at backlog pace: re-hashed, and not
@@ -18,6 +18,10 @@ from watcherd.model import Derivative, Entry, JobClass, Reason, Stamp, State
 from watcherd.queue.jobqueue import WEIGHTS
 
 
+_CURED_ELSEWHERE = frozenset((Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WRITE_ERROR))
+"""Reasons that end without a trace on the source itself (a folder's permission, a mended disk): each scan tries anew."""
+
+
 class DoReason(StrEnum):
     """Why a source has work to do."""
 
@@ -28,6 +32,7 @@ class DoReason(StrEnum):
     RECIPE = "recipe"
     MISSING = "missing"
     DECODERS = "decoders"
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +83,9 @@ def plan(
         return _do(fingerprints, _class_of_change(entry, arriving), DoReason.PENDING, arriving)
     if entry.state is State.DONE or entry.reason is Reason.NAME_TAKEN:
         return _plan_files(entry, content, fingerprints, present, arriving)
+    if present is not None and entry.reason in _CURED_ELSEWHERE:
+        return _do(fingerprints, JobClass.BACKLOG, DoReason.ELSEWHERE, arriving)
     return _plan_again(entry, content, fingerprints, seen_by, arriving)
-
-
-def due_variants(
-    derivatives: Iterable[Derivative],
-    *,
-    fingerprints: Mapping[str, int],
-    present: Mapping[str, tuple[int, int]] | None,
-) -> tuple[str, ...]:
-    """The variants that must be made for a content that did not change, in the order of `fingerprints`."""
-    recorded = {derivative.variant: derivative for derivative in derivatives}
-    stale = _stale(recorded, fingerprints)
-    missing = _missing(recorded, present)
-    return tuple(variant for variant in fingerprints if variant in stale or variant in missing)
 
 
 def _plan_files(

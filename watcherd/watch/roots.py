@@ -33,6 +33,16 @@ PAUSING = {
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device is gone",
     errno.EIO: "the device cannot be read or written",
+    **dict.fromkeys(
+        (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ESHUTDOWN),
+        "the file system's server cannot be reached",
+    ),
+    **dict.fromkeys(
+        (errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET), "the file system's server ended the connection"
+    ),
+    errno.EMFILE: "this process has too many files open",
+    errno.ENFILE: "the system has too many files open",
+    errno.ENOMEM: "the kernel has no memory left",
 }
 _PAUSING_AT_ONCE = PAUSING.keys() - {errno.EIO}
 HUNG = "its file system does not answer"

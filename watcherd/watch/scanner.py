@@ -71,7 +71,7 @@ class Scanner:
     `reader` opens the ledger for one scan; `wanted` gives what the configuration asks; the rest: see `Rules`.
     """
 
-    def __init__(  # noqa: PLR0913  (what other rooms decide is handed in, each for itself)
+    def __init__(
         self,
         root: int,
         path: bytes,

@@ -28,7 +28,7 @@ A find (from a scan) whose stamp is older than the long quiet time is settled at
 
 Two rules keep it honest. A stat counts from the moment it was asked for, not from its arrival: what changed in
 between is not seen by it. And a stat that was asked for before the last report decides nothing, or the report would
-be lost; only patience overrules this, since the stamp is compared again when the source is read.
+be lost; only patience overrules this, and then the source is watched on for the sake of that report.
 
 Times: `now` is monotonic seconds, `wall_ns` the wall clock at the same moment. Memory: one object a source.
 """
@@ -154,7 +154,8 @@ class Settle:
         watch = self._watches.get(source)
         if watch is None or (watch.asked_at is None and (stamp is None or not self._impatient(watch, now))):
             return Waiting()
-        seen_at, watch.asked_at = now if watch.asked_at is None else watch.asked_at, None
+        outdated, seen_at = watch.asked_at is None, now if watch.asked_at is None else watch.asked_at
+        watch.asked_at = None
         if stamp is None:
             self.forget(source)
             return Vanished()
@@ -162,7 +163,11 @@ class Settle:
             if _same(watch.held, stamp, network=watch.network):
                 return self._judge_held(source, watch, stamp, now)
             watch.held, watch.since = None, now
-        return self._judge(source, watch, stamp, now=now, seen_at=seen_at, wall_ns=wall_ns)
+        judgement = self._judge(source, watch, stamp, now=now, seen_at=seen_at, wall_ns=wall_ns)
+        if outdated and isinstance(judgement, Settled):
+            watch.since = now
+            self._watches[source] = watch  # the report's own look is planned
+        return judgement
 
     def hold(
         self,

@@ -1,0 +1,49 @@
+"""A worker with a weakness: contents that hold a marker make it crash, hang or dawdle.
+
+Everything else is the real worker's. `WATCHERD_WORKER_MODULE=tests.chaos.faulty_worker` puts it in its place.
+"""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from watcherd.imaging import decode, render
+from watcherd.pool import worker
+
+CRASH_ON_LOOK = b"<<crash on look>>"
+CRASH_ON_RENDER = b"<<crash on render>>"
+ABORT_ON_RENDER = b"<<abort on render>>"
+EXIT_ON_RENDER = b"<<exit on render>>"
+HANG_ON_RENDER = b"<<hang on render>>"
+SLOW_ON_RENDER = b"<<slow on render>>"
+SLOW_S = 1.0
+
+_identify, _render = decode.identify, render.render
+
+
+def _identify_or_fall(content: Any, **arguments: Any) -> Any:
+    if content.find(CRASH_ON_LOOK) >= 0:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return _identify(content, **arguments)
+
+
+def _render_or_fall(content: Any, *arguments: Any, **named: Any) -> Any:
+    if content.find(CRASH_ON_RENDER) >= 0:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content.find(ABORT_ON_RENDER) >= 0:
+        os.abort()
+    if content.find(EXIT_ON_RENDER) >= 0:
+        os._exit(7)
+    if content.find(HANG_ON_RENDER) >= 0:
+        time.sleep(600)
+    if content.find(SLOW_ON_RENDER) >= 0:
+        time.sleep(SLOW_S)
+    return _render(content, *arguments, **named)
+
+
+if __name__ == "__main__":
+    decode.identify = _identify_or_fall
+    render.render = _render_or_fall
+    worker.main(sys.argv[1:])

@@ -1,0 +1,283 @@
+"""A real daemon under test: started, stopped, stopped dead, and watched from outside.
+
+Responsible for: the process, its log (a file for each run, parsed), its status, waiting with a bound. Not responsible
+for: what is right (`audit.py` and the tests say). Nothing here looks into the daemon's memory.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+T = TypeVar("T")
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMAND = str(Path(sys.executable).with_name("watcherd"))
+NOBODY = 65534
+SUMMARY_KEYS = (
+    "message_type", "sources", "rendered", "reused", "unchanged", "ignored", "incomplete", "rejected", "failed",
+    "quarantined", "derivatives", "seconds",
+)  # fmt: skip
+
+
+def eventually(check: Callable[[], T], *, within_s: float, what: str, every_s: float = 0.05) -> T:
+    """What `check` returns as soon as that is true; AssertionError with the last answer after `within_s`."""
+    end = time.monotonic() + within_s
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() >= end:
+            raise AssertionError(f"not within {within_s} s: {what}; last answer: {answer!r}")
+        time.sleep(every_s)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Ours, with the repository importable (for the faulty worker), and without what would point elsewhere."""
+    unwanted = ("WATCHERD_", "NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return kept | {"PYTHONPATH": str(REPOSITORY)} | dict(extra or {})
+
+
+def command(*arguments: str | bytes | Path, within_s: float = 60.0, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a verb of watcherd to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=within_s,
+        check=False,
+        env=environment(),
+        **options,
+    )
+
+
+def summary_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The last line of `scan --json`."""
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """How much a process did while nobody asked anything of it."""
+
+    seconds: float
+    main_wakeups: int
+    all_wakeups: int
+    cpu_s: float
+
+
+@dataclass(slots=True)
+class Daemon:
+    """`watcherd run` on some roots, one run after another on the same state directory."""
+
+    folder: Path
+    roots: Sequence[Path] = ()
+    config: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    user: int | None = None
+    _process: subprocess.Popen[bytes] | None = None
+    _runs: int = 0
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        return self.folder / "state"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The present run."""
+        if self._process is None:
+            raise AssertionError("the daemon was not started")
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """The present run's process."""
+        return self.process.pid
+
+    # ---- life
+
+    def start(self, *, ready: bool = True) -> "Daemon":
+        """Start a run; by default wait until it says that it is ready."""
+        self._runs += 1
+        arguments = [COMMAND, "run", "--state-dir", str(self.state)]
+        if self.config is not None:
+            file = self.folder / "watcherd.toml"
+            file.write_text(self.config)
+            arguments += ["--config", str(file)]
+        for root in self.roots:
+            arguments += ["--watch", str(root)]
+        options: dict[str, Any] = {}
+        if self.user is not None:
+            options = {"user": self.user, "group": self.user, "extra_groups": []}
+        with self._log(self._runs).open("wb") as log:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd="/",
+                env=environment(self.extra),
+                **options,
+            )
+        if ready:
+            self.wait_for("daemon.ready", within_s=20)
+        return self
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def ended(self, within_s: float = 30) -> int:
+        """Its exit code, once it and its workers are gone."""
+        code = self.process.wait(timeout=within_s)
+        return code
+
+    def stop(self, within_s: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.ended(within_s)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until its workers have followed it (they must: nobody else ends them)."""
+        workers = self.workers()
+        self.signal(signal.SIGKILL)
+        self.process.wait(timeout=10)
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        assert not alive, f"workers outlive their daemon: {alive}"
+
+    def workers(self) -> list[psutil.Process]:
+        """Its worker processes."""
+        try:
+            return [child for child in psutil.Process(self.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+        except psutil.NoSuchProcess:
+            return []
+
+    def clean_up(self) -> None:
+        """End whatever is left of it, by process id."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        workers = self.workers()
+        self._process.kill()
+        self._process.wait(timeout=10)
+        _, alive = psutil.wait_procs(workers, timeout=5)
+        for worker in alive:
+            worker.kill()
+
+    # ---- its log
+
+    def _log(self, run: int) -> Path:
+        return self.folder / f"log-{run}.jsonl"
+
+    def raw(self, run: int | None = None) -> str:
+        """The log of one run (the present one) as it was written."""
+        return self._log(run or self._runs).read_text(errors="replace")
+
+    def lines(self, event: str | None = None, *, run: int | None = None) -> list[dict[str, Any]]:
+        """The log of one run (the present one). A last line that is still being written is left out."""
+        text = self.raw(run)
+        whole = text[: text.rfind("\n") + 1].split("\n")[:-1]
+        parsed = [json.loads(line) if line.startswith("{") else {"event": "not json", "text": line} for line in whole]
+        return [line for line in parsed if event is None or line["event"] == event]
+
+    def all_lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The logs of all runs."""
+        return [line for run in range(1, self._runs + 1) for line in self.lines(event, run=run)]
+
+    def wait_for(self, event: str, *, within_s: float, where: Callable[[dict[str, Any]], bool] | None = None) -> Any:
+        """The first such line of this run, once there is one."""
+
+        def found() -> list[dict[str, Any]]:
+            if self.process.poll() is not None and event != "daemon.stopped":
+                raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.raw()[-2000:]}")
+            return [line for line in self.lines(event) if where is None or where(line)]
+
+        return eventually(found, within_s=within_s, what=f"log line {event}")[0]
+
+    def outcomes(self, *, run: int | None = None) -> Counter[str]:
+        """How the attempts of a run ended."""
+        return Counter(line["outcome"] for line in self.lines("job.done", run=run))
+
+    def rendered(self) -> Counter[str]:
+        """How often each source was rendered, in all runs."""
+        return Counter(line["source"] for line in self.all_lines("job.done") if line["outcome"] == "rendered")
+
+    # ---- its status
+
+    def status(self) -> dict[str, Any]:
+        """`status --json`; empty while there is no ledger yet."""
+        done = command("status", "--json", "--state-dir", self.state)
+        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+    def status_of(self, file: Path | bytes) -> dict[str, Any]:
+        """`status FILE --json`; empty where it knows nothing."""
+        done = command("status", file, "--json", "--state-dir", self.state)
+        return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
+
+    def state_of(self, file: Path | bytes) -> str:
+        """The state of one file, empty where it is not known."""
+        return str(self.status_of(file).get("state", ""))
+
+    def at_rest(self, sources: int) -> dict[str, int] | None:
+        """The counts by state if so many sources are known and none of them is still to do."""
+        status = self.status()
+        daemon = status.get("daemon")
+        if not daemon:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.raw()[-2000:]}")
+            return None
+        counts: dict[str, int] = status["sources"]
+        busy = sum(daemon["queue"].values()) + len(daemon["in_hand"]) + daemon["waiting"] + counts["pending"]
+        rest = daemon["settling"] <= counts["incomplete"] and not busy and sum(counts.values()) >= sources
+        return counts if rest else None
+
+    def rested(self, *, sources: int, within_s: float = 60) -> dict[str, int]:
+        """The counts by state once so many sources are known and none is still to do."""
+        end = time.monotonic() + within_s
+        before = -1
+        while True:
+            now = self._log(self._runs).stat().st_size
+            if now == before or time.monotonic() > end:  # asking costs a process: not while the log still grows
+                counts = self.at_rest(sources)
+                if counts is not None:
+                    return counts
+                if time.monotonic() > end:
+                    text = f"{sources} sources are not at rest within {within_s} s: {self.status()}"
+                    raise AssertionError(text + f"\n{self.raw()[-2000:]}")
+            before = now
+            time.sleep(0.4)
+
+    def rest(self, seconds: float) -> Rest:
+        """Watch it do nothing, without asking it anything."""
+        before, started = _use(self.pid), time.monotonic()
+        time.sleep(seconds)
+        after, elapsed = _use(self.pid), time.monotonic() - started
+        main, everyone, cpu = (b - a for a, b in zip(before, after, strict=True))
+        return Rest(seconds=elapsed, main_wakeups=int(main), all_wakeups=int(everyone), cpu_s=cpu)
+
+
+def _use(pid: int) -> tuple[float, float, float]:
+    """(Voluntary context switches of the main thread, those of all threads, CPU seconds) of a process so far."""
+    by_thread = {int(task): _switches(pid, task) for task in os.listdir(f"/proc/{pid}/task")}
+    times = psutil.Process(pid).cpu_times()
+    return by_thread[pid], sum(by_thread.values()), times.user + times.system
+
+
+def _switches(pid: int, task: str) -> int:
+    with open(f"/proc/{pid}/task/{task}/status", encoding="ascii", errors="replace") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+
+def names(paths: Iterable[Path]) -> list[str]:
+    """The file names, sorted."""
+    return sorted(path.name for path in paths)

@@ -1,0 +1,125 @@
+"""Colours: what the source means is what the derivative shows."""
+
+import hashlib
+import io
+from dataclasses import replace
+
+import pytest
+import pyvips
+from PIL import Image, ImageCms
+
+from tests.imaging.pictures import QUARTERS, SMALL, WHITE, corners, is_close, outcome, quarters, rendered, saved
+from watcherd.imaging.render import Rendering
+from watcherd.model import ColourPolicy, OutputFormat
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def wide_profile() -> bytes:
+    """libvips' own Display P3: its numbers mean more saturated colours than the same numbers of sRGB."""
+    picture = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
+    profile: bytes = picture.get("icc-profile-data")
+    return profile
+
+
+def test_a_wide_profile_is_converted() -> None:
+    picture = rendered(saved(quarters(), "PNG", icc_profile=wide_profile()))[0]
+    red, green, blue, white = corners(picture)
+    assert is_close([white], [WHITE], within=3)
+    assert red[0] > 245
+    assert green[1] > 180
+    assert red[1] < 15
+    assert blue[2] > 200
+
+
+def test_the_srgb_profile_changes_nothing() -> None:
+    assert is_close(corners(rendered(saved(quarters(), "PNG", icc_profile=SRGB))[0]), QUARTERS, within=6)
+
+
+def test_a_broken_profile_is_ignored_with_a_note() -> None:
+    made = outcome(saved(quarters(), "JPEG", quality=95, icc_profile=b"not a profile at all" * 20))
+    assert isinstance(made, Rendering)
+    assert made.notes == ("broken colour profile ignored",)
+    assert is_close(corners(Image.open(io.BytesIO(made.pictures[0].data))), QUARTERS)
+
+
+def test_keep_carries_the_profile_along_and_leaves_the_numbers() -> None:
+    profile = wide_profile()
+    keep = replace(SMALL, colour=ColourPolicy.KEEP)
+    kept, converted = rendered(saved(quarters(), "PNG", icc_profile=profile), keep, replace(SMALL, name="other"))
+    assert kept.info["icc_profile"] == profile
+    assert is_close(corners(kept), QUARTERS)
+    assert "icc_profile" not in converted.info
+
+
+@pytest.mark.parametrize("container", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_are_scaled_not_cut(container: str) -> None:
+    picture = Image.new("I;16", (80, 60), 0x8000)
+    assert is_close(corners(rendered(saved(picture, container))[0]), [(128,) * 3] * 4, within=2)
+
+
+def test_sixteen_bit_colour_is_scaled() -> None:
+    image = (pyvips.Image.black(40, 40, bands=3) + [0xFFFF, 0x8000, 0x1000]).cast("ushort").copy(interpretation="rgb16")
+    for data in (image.pngsave_buffer(), image.tiffsave_buffer()):
+        assert is_close(corners(rendered(data)[0]), [(255, 128, 16)] * 4, within=4)
+
+
+def test_float_pictures_are_linear_light() -> None:
+    image = (pyvips.Image.black(40, 40, bands=3) + [1.0, 0.2140, 0.0]).cast("float").copy(interpretation="scrgb")
+    assert is_close(corners(rendered(image.tiffsave_buffer())[0]), [(255, 127, 0)] * 4, within=4)
+
+
+def test_numbers_without_a_range_are_stretched() -> None:
+    ramp = (pyvips.Image.xyz(64, 64)[0] * 1000.0 - 5000.0).cast("float")
+    picture = rendered(ramp.tiffsave_buffer())[0]
+    assert picture.getpixel((0, 32)) < 5
+    assert picture.getpixel((63, 32)) > 250
+
+
+@pytest.mark.parametrize("container", ["PNG", "WEBP", "TIFF", "TGA", "ICO", "AVIF"])
+@pytest.mark.parametrize("background", [(255, 255, 255), (250, 120, 10)])
+def test_transparency_lies_over_the_background(container: str, background: tuple[int, int, int]) -> None:
+    picture = Image.new("RGBA", (128, 128), (0, 0, 255, 0))
+    picture.paste((200, 30, 40, 255), (0, 0, 128, 64))
+    options = {"lossless": True, "exact": True} if container == "WEBP" else {}
+    options = {"sizes": [(128, 128)]} if container == "ICO" else options
+    made = rendered(saved(picture, container, **options), replace(SMALL, background=background))[0]
+    red = (200, 30, 40)
+    assert is_close(corners(made), [red, red, background, background])
+
+
+def test_colours_hidden_by_transparency_never_bleed() -> None:
+    picture = Image.new("RGBA", (256, 256), (0, 0, 0, 0))  # black, and nothing of it visible
+    picture.paste((255, 255, 255, 255), (0, 0, 128, 256))
+    made = rendered(saved(picture, "PNG"), replace(SMALL, format=OutputFormat.PNG))[0]
+    assert made.getextrema() == ((255, 255), (255, 255), (255, 255))
+
+
+def test_each_variant_has_its_own_background() -> None:
+    picture = Image.new("RGBA", (128, 128), (10, 200, 30, 128))
+    black = replace(SMALL, name="black", background=(0, 0, 0))
+    on_white, on_black = rendered(saved(picture, "PNG"), SMALL, black)
+    assert is_close(corners(on_white), [(132, 227, 142)] * 4, within=4)
+    assert is_close(corners(on_black), [(5, 100, 15)] * 4, within=4)
+
+
+def test_palette_transparency() -> None:
+    picture = Image.new("P", (80, 80), 0)
+    picture.putpalette([255, 0, 0, 0, 0, 255])
+    picture.paste(1, (0, 0, 80, 40))
+    for container in ("PNG", "GIF"):
+        made = rendered(saved(picture, container, transparency=0))[0]
+        assert is_close(corners(made), [(0, 0, 255)] * 2 + [WHITE] * 2, within=4)
+
+
+def test_grey_with_alpha_over_a_coloured_background() -> None:
+    picture = Image.new("LA", (80, 80), (100, 0))
+    made = rendered(saved(picture, "PNG"), replace(SMALL, background=(10, 200, 90)))[0]
+    assert is_close(corners(made), [(10, 200, 90)] * 4, within=4)
+
+
+def test_the_same_bytes_give_the_same_bytes() -> None:
+    data = saved(quarters(), "JPEG")
+    made = [outcome(data) for _ in range(2)]
+    digests = {hashlib.sha256(one.pictures[0].data).digest() for one in made if isinstance(one, Rendering)}
+    assert len(digests) == 1

@@ -1,0 +1,132 @@
+"""Conditions: which roots can be worked in, as the daemon handles it.
+
+Responsible for: turning faults, probes and scans' ends into events of the roots' state machine (`watch/roots.py`), and
+its commands into effects: probing, scanning, holding a root's jobs back. Not responsible for: the states themselves.
+"""
+
+import errno
+from collections.abc import Iterable, Iterator, Mapping
+
+from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, WatchedRoot
+from watcherd.model import Source
+from watcherd.queue.jobqueue import JobQueue
+from watcherd.telemetry.log import get_logger
+from watcherd.watch import roots as root_states
+from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Refused
+from watcherd.watch.roots import Roots, RootState
+
+log = get_logger()
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class Conditions:
+    """The condition of all roots."""
+
+    def __init__(self, *, roots: Mapping[int, WatchedRoot], queue: JobQueue, tickets: Iterator[int]) -> None:
+        self._roots = roots
+        self._queue = queue
+        self._tickets = tickets
+        self._states = Roots()
+        self.troubled: set[int] = set()
+        """Roots that were not online at some time since the start."""
+        for number, root in roots.items():
+            self._states.add(number, file_system=root.file_system)
+
+    # ---- what can be seen
+
+    def state(self, root: int) -> RootState:
+        """The state of a root."""
+        return self._states.state(root)
+
+    def reason(self, root: int) -> str:
+        """Why it is not online; empty for one that is."""
+        return self._states.reason(root)
+
+    def runnable(self, root: int) -> bool:
+        """Whether work may be done in it."""
+        return self._states.runnable(root)
+
+    def next_deadline(self) -> float | None:
+        """When the next probe is due."""
+        return self._states.next_deadline()
+
+    def due(self, moment: Moment) -> list[Effect]:
+        """The probes that are due."""
+        return self._commands(self._states.due(moment.now))
+
+    # ---- what happens
+
+    def fault(self, fault: Fault, moment: Moment) -> list[Effect]:
+        """The environment's doing, met by a root's hands."""
+        return self._fault(fault.root, fault.errno, fault.path, moment)
+
+    def refused(self, refused: Refused, path: bytes, moment: Moment) -> list[Effect]:
+        """A file's error; several of the disk's in a row are the disk's."""
+        return self._fault(refused.root, refused.errno, path, moment) if refused.errno == errno.EIO else []
+
+    def worked(self, reply: Fetched | Published, moment: Moment) -> list[Effect]:
+        """A file was read or written well."""
+        return self._event(root_states.Worked(root=reply.root), moment)
+
+    def probed(self, item: Probed, moment: Moment) -> list[Effect]:
+        """A probe came back."""
+        if item.errno in _ABSENT:
+            return self._event(root_states.Identity(root=item.root, present=False), moment)
+        if item.ok:
+            return self._event(root_states.ProbeSucceeded(root=item.root), moment)
+        return self._event(root_states.ProbeFailed(root=item.root, errno=item.errno), moment)
+
+    def present(self, root: int, moment: Moment) -> list[Effect]:
+        """A scan saw all of it."""
+        return self._event(root_states.Identity(root=root, present=True), moment)
+
+    def emptied(self, root: int, moment: Moment) -> list[Effect]:
+        """Nothing is where the ledger knows of something: not a deletion, but a disk that is not mounted."""
+        return self._event(root_states.Identity(root=root, present=False), moment)
+
+    def unreadable(self, root: int, number: int, moment: Moment) -> list[Effect]:
+        """A scan could not open the root."""
+        return self._fault(root, number, b"", moment)
+
+    def hung(self, root: int, moment: Moment, *, is_hung: bool) -> list[Effect]:
+        """A call of a root's hands has not come back for long, or all have."""
+        if is_hung:
+            return self._event(root_states.CallOverdue(root=root), moment)
+        return self._event(root_states.CallReturned(root=root), moment)
+
+    def look_for_absent(self) -> list[Effect]:
+        """Look at the roots that are not there. A scan tells an empty mount point from a root; a probe does not."""
+        absent = [number for number in self._roots if self.state(number) is RootState.OFFLINE]
+        return [AskScanner(root=number, directory=b"") for number in absent]
+
+    # ---- the machine
+
+    def _fault(self, root: int, number: int, path: bytes, moment: Moment) -> list[Effect]:
+        if number in _ABSENT:
+            return self._event(root_states.Identity(root=root, present=False), moment)
+        fault = root_states.Fault(root=root, errno=number, source=Source(root, path))
+        return self._event(fault, moment)
+
+    def _event(self, event: root_states.Event, moment: Moment) -> list[Effect]:
+        return self._commands(self._states.handle(event, moment.now))
+
+    def _commands(self, commands: Iterable[root_states.Command]) -> list[Effect]:
+        effects: list[Effect] = []
+        for command in commands:
+            match command:
+                case root_states.Probe(root=root):
+                    effects.append(AskHands(root=root, request=Probe(ticket=next(self._tickets))))
+                case root_states.Scan(root=root):
+                    effects.append(AskScanner(root=root, directory=b""))
+                case root_states.Announce(root=root, state=state, reason=reason):
+                    self._announce(root, state, reason)
+        return effects
+
+    def _announce(self, root: int, state: RootState, reason: str) -> None:
+        log.info("root.state_changed", root=self._roots[root].path, state=state, reason=reason)
+        if state is RootState.ONLINE:
+            self._queue.unblock(root)
+        else:
+            self._queue.block(root)
+            self.troubled.add(root)

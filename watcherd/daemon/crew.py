@@ -1,0 +1,102 @@
+"""The crew: what the workers say and how they end, as the daemon takes it in.
+
+Responsible for: checking what came from a worker, telling the fleet and the attempts, the log lines about workers.
+Not responsible for: descriptors and processes (`pool/processes.py`), nor the fleet's decisions (`pool/fleet.py`).
+"""
+
+from dataclasses import dataclass
+
+from watcherd.daemon.attempts import Attempts
+from watcherd.daemon.effects import CloseDescriptors, Effect, Moment
+from watcherd.daemon.tally import Totals
+from watcherd.pool.fleet import Fleet
+from watcherd.pool.frames import Ended, Frame, FrameError, Identified, Ready, parse_from_worker
+from watcherd.pool.orders import Broke, Exited, NotStarted, WorkerReady
+from watcherd.pool.processes import Ending
+from watcherd.telemetry.log import get_logger
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCame:
+    """A worker said something; its size and process id at that time."""
+
+    slot: int
+    frame: Frame
+    rss_bytes: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBroke:
+    """A worker does not keep to the protocol, or does not take what it is sent."""
+
+    slot: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEnded:
+    """A worker's exit was seen."""
+
+    slot: int
+    ending: Ending
+
+
+FromPool = FrameCame | WorkerBroke | WorkerEnded | NotStarted
+
+
+class Crew:
+    """All workers, seen from the loop."""
+
+    def __init__(self, *, fleet: Fleet, attempts: Attempts, totals: Totals) -> None:
+        self._fleet = fleet
+        self._attempts = attempts
+        self._totals = totals
+        self.missing_layers: tuple[str, ...] = ()
+        """What the last worker that got ready lacks of its fence."""
+
+    def take(self, item: FromPool, moment: Moment) -> list[Effect]:
+        """Take in what a worker said, or how it ended."""
+        match item:
+            case FrameCame():
+                return self._from_worker(item, moment)
+            case WorkerBroke(slot=slot, detail=detail):
+                log.warning("worker.output", slot=slot, text=detail)
+                return [*self._fleet.handle(Broke(slot=slot, detail=detail), moment.now)]
+            case WorkerEnded(slot=slot, ending=ending):
+                self._log_ending(slot, ending)
+                return [*self._fleet.handle(Exited(slot=slot, how=ending.how), moment.now)]
+            case NotStarted():
+                return [*self._fleet.handle(item, moment.now)]
+
+    def _from_worker(self, item: FrameCame, moment: Moment) -> list[Effect]:
+        try:
+            message = parse_from_worker(item.frame)
+        except FrameError as error:
+            return [
+                CloseDescriptors(descriptors=item.frame.descriptors),
+                *self._fleet.handle(Broke(slot=item.slot, detail=str(error)), moment.now),
+            ]
+        match message:
+            case Ready(missing_layers=missing):
+                self.missing_layers = missing
+                log.debug("worker.ready", pid=item.pid, slot=item.slot, fence=list(missing))
+                return [*self._fleet.handle(WorkerReady(slot=item.slot), moment.now)]
+            case Identified():
+                return self._attempts.identified(item.slot, message, moment)
+            case Ended():
+                return self._attempts.ended(item.slot, message, item.frame.descriptors, item.rss_bytes, moment)
+
+    def _log_ending(self, slot: int, ending: Ending) -> None:
+        source = self._attempts.source_in(slot)
+        if ending.stop_reason is None:
+            self._totals.restarts += 1
+            log.warning("worker.exited", pid=ending.pid, slot=slot, how=ending.how, source=source)
+        else:
+            log.debug(
+                "worker.ended", pid=ending.pid, slot=slot, how=ending.how, stop_reason=ending.stop_reason, source=source
+            )
+        if ending.stderr:
+            log.warning("worker.output", pid=ending.pid, slot=slot, text=ending.stderr)

@@ -1,0 +1,123 @@
+"""A one-shot scan: the daemon's own pipeline, once over some folders or files, without watching."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from watcherd.daemon.composition import Composition
+from watcherd.daemon.core import Core
+from watcherd.daemon.duties import Metrics
+from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.daemon.loop import Inbox
+from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.statedir import StateDirectory
+from watcherd.daemon.tally import Scope
+from watcherd.model import (
+    Change,
+    ChangeKind,
+    JobClass,
+    RootSettings,
+    Settings,
+    Source,
+)
+from watcherd.telemetry.log import get_logger
+
+log = get_logger()
+
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanPlace:
+    """What a scan was asked for: a folder or a file, below a root."""
+
+    root: RootSettings
+    path: bytes
+    is_file: bool
+
+
+SCAN_TICKET = 1
+
+
+def scan(
+    settings: Settings,
+    state: StateDirectory,
+    places: tuple[ScanPlace, ...],
+    *,
+    progress: Callable[[dict[str, int], int], None],
+) -> tuple[dict[str, int], int]:
+    """Do everything below some places once. The caller holds the lock. Returns the counts and the exit code's base.
+
+    `progress` is called now and then with the counts so far and the number of sources still to do.
+    """
+    roots = {place.root.path: place.root for place in places}
+    with Composition(settings, state, roots.values(), patient=False) as parts:
+        core, loop = parts.core, parts.loop
+        numbers = {root.settings.path: number for number, root in parts.roots.items()}
+        sources = tuple(Source(numbers[place.root.path], place.path) for place in places)
+        core.tally.open(SCAN_TICKET, Scope(places=sources))
+        core.recover(moment_now())
+        for place, source in zip(places, sources, strict=True):
+            if place.is_file:
+                core.intake.change(
+                    Change(kind=ChangeKind.CREATED, source=source), moment_now(), arriving=JobClass.MANUAL
+                )
+            else:
+                core.tally.await_scans(SCAN_TICKET, 1)
+                loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
+        course = _ScanCourse(core, parts.inbox, progress)
+        parts.duties += [course, Metrics(core)]
+        loop.handle(Signalled, course.signalled)
+        listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
+        loop.run(course.is_over)
+        return core.tally.close(SCAN_TICKET), course.exit_code
+
+
+class _ScanCourse:
+    """Leads a one-shot scan to its end: retries at once when nothing else is left, then it is over."""
+
+    INTERVAL_S = 0.2
+
+    def __init__(self, core: Core, inbox: Inbox, progress: Callable[[dict[str, int], int], None]) -> None:
+        self._core = core
+        self._inbox = inbox
+        self._progress = progress
+        self._next_at = 0.0
+        self._stopped = False
+        self.exit_code = EXIT_OK
+
+    def due(self, moment: Moment) -> float | None:
+        """Report progress."""
+        if moment.now >= self._next_at:
+            self._next_at = moment.now + self.INTERVAL_S
+            self._progress(self._core.tally.counts(SCAN_TICKET), self._core.left())
+        return self._next_at
+
+    def signalled(self, item: object, moment: Moment) -> list[Effect]:  # noqa: ARG002  any signal ends it
+        """Interrupted: what is in hand is finished, then it ends."""
+        self.exit_code = EXIT_INTERRUPTED
+        if self._stopped:
+            return [*self._core.fleet.halt(moment.now)]
+        self._stopped = True
+        return [*self._core.fleet.drain(moment.now)]
+
+    def is_over(self) -> bool:
+        """Whether all is done."""
+        core = self._core
+        if core.failure is not None:
+            log.error("daemon.failed", operation="scan", cause=core.failure, hint="see the lines before this one")
+            self.exit_code = EXIT_FAILED
+            return True
+        if self._stopped:
+            return core.fleet.halted and not core.attempts.finishing()
+        if core.conditions.troubled:
+            self.exit_code = EXIT_FAILED
+            return True
+        if core.tally.scanning(SCAN_TICKET) or not core.quiet:
+            return False
+        waiting = core.outcomes.all_waiting()
+        for job in waiting:
+            core.queue.push(job)
+        if waiting:
+            self._inbox.post(None)  # another pass
+        return not waiting

@@ -1,0 +1,116 @@
+"""Scans: what the scanners and the observers report, as the daemon takes it in.
+
+Responsible for: findings and deletions on their way to the intake, clean folders, our own litter, and the scan that
+each doubt asks for. Not responsible for: comparing (`watch/scanner.py`), watching (`watch/observer.py`).
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+
+from watcherd.daemon.conditions import Conditions
+from watcherd.daemon.effects import Acknowledge, AskHands, AskScanner, Effect, Moment, WatchedRoot
+from watcherd.daemon.intake import Intake
+from watcherd.daemon.tally import Tally
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import JobClass
+from watcherd.telemetry.log import get_logger
+from watcherd.watch.hands import Remove
+from watcherd.watch.reports import (
+    Doubt,
+    DoubtReason,
+    Found,
+    Listed,
+    ScanEnded,
+    ScanResult,
+    Stray,
+    WatchFailed,
+    Watching,
+)
+
+log = get_logger()
+
+_ERRORS_LOGGED = 20
+
+
+class Scans:
+    """Findings of all roots."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        roots: Mapping[int, WatchedRoot],
+        intake: Intake,
+        conditions: Conditions,
+        tally: Tally,
+        tickets: Iterator[int],
+    ) -> None:
+        self._ledger = ledger
+        self._roots = roots
+        self._intake = intake
+        self._conditions = conditions
+        self._tally = tally
+        self._tickets = tickets
+
+    def reported(self, item: Found | Listed | Stray | ScanEnded, moment: Moment) -> list[Effect]:
+        """Take a scanner's report in."""
+        match item:
+            case Found(root=root, changes=changes, arriving=arriving):
+                effects = [effect for change in changes for effect in self._intake.found(change, arriving, moment)]
+                return [*effects, Acknowledge(root=root)]
+            case Listed():
+                self._ledger.set_listing(item.root, item.directory, item.digest, item.done, item.ignored)
+            case Stray(root=root, paths=paths):
+                log.info("temporary.swept", root=self._roots[root].path, count=len(paths))
+                items = tuple((path, 0, None) for path in paths)
+                return [AskHands(root=root, request=Remove(ticket=next(self._tickets), items=items))]
+            case ScanEnded():
+                self._tally.skipped(item.ticket, item.by_state)
+                self._tally.scanned(item.ticket)
+                self._log_scan(item)
+                return self._after_scan(item, moment)
+        return []
+
+    def _after_scan(self, item: ScanEnded, moment: Moment) -> list[Effect]:
+        match item.result:
+            case ScanResult.COMPLETE:
+                return self._conditions.present(item.root, moment)
+            case ScanResult.ROOT_EMPTIED:
+                log.warning("root.emptied", root=self._roots[item.root].path)
+                return self._conditions.emptied(item.root, moment)
+        return self._conditions.unreadable(item.root, item.errno or errno.ENOENT, moment)
+
+    def _log_scan(self, item: ScanEnded) -> None:
+        log.info(
+            "scan.ended",
+            root=self._roots[item.root].path,
+            directory=item.directory,
+            directories=item.directories,
+            sources=item.sources,
+            unchanged=item.unchanged,
+            errors=len(item.errors),
+        )
+        for path, number in item.errors[:_ERRORS_LOGGED]:
+            log.warning(
+                "scan.unreadable",
+                root=self._roots[item.root].path,
+                directory=path,
+                errno=number,
+                cause=os.strerror(number),
+            )
+
+    def observed(self, item: Doubt | Watching | WatchFailed) -> list[Effect]:
+        """Take in what an observer says of itself."""
+        path = self._roots[item.root].path
+        match item:
+            case Watching():
+                log.info("root.watching", root=path)
+                return [AskScanner(root=item.root, directory=b"")]
+            case WatchFailed():
+                log.warning("root.unwatchable", root=path, reason=item.why, hint=item.detail)
+                return [AskScanner(root=item.root, directory=b"")]
+            case Doubt(directory=directory):
+                if item.why is not DoubtReason.NEW_DIRECTORY:
+                    log.info("root.doubt", root=path, directory=directory, reason=item.why)
+                return [AskScanner(root=item.root, directory=directory, arriving=JobClass.UPLOAD)]

@@ -1,0 +1,26 @@
+"""Signals and clocks, as the loop takes them: a signal is an item in the inbox, a moment one reading of both clocks."""
+
+import signal
+import time
+from dataclasses import dataclass
+
+from watcherd.daemon.effects import Moment
+from watcherd.daemon.loop import Inbox
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal came."""
+
+    number: int
+
+
+def listen(inbox: Inbox, *numbers: signal.Signals) -> None:
+    """Have these signals come in by the inbox."""
+    for number in numbers:
+        signal.signal(number, lambda n, _: inbox.post(Signalled(n)))
+
+
+def moment_now() -> Moment:
+    """The clocks as they stand."""
+    return Moment(now=time.monotonic(), wall_s=time.time())

@@ -1,0 +1,46 @@
+"""Animations that stay animations: GIF and WebP to WebP, frame by frame.
+
+Responsible for: scaling frames one at a time (so that none bleeds into the next), their times, the encoder.
+Not responsible for: deciding how many frames are allowed (`LimitSettings.max_frames`), or for one-frame pictures.
+"""
+
+from watcherd.imaging import colour
+from watcherd.imaging.decode import open_frames
+from watcherd.imaging.finish import finish
+from watcherd.imaging.geometry import plan
+from watcherd.imaging.marks import xmp_packet
+from watcherd.imaging.master import Task, scaled
+from watcherd.imaging.vips import pyvips
+from watcherd.model import AnimationPolicy, OutputFormat, Variant
+from watcherd.naming import Mark
+
+_FIELDS = ("delay", "loop")
+_METHOD = 2
+
+
+def frames_of(task: Task, variant: Variant) -> int:
+    """How many frames this variant shows: one, unless source, variant, format and limits agree on more."""
+    moves = variant.animation is AnimationPolicy.KEEP and variant.format is OutputFormat.WEBP
+    return min(task.header.frames, task.limits.max_frames) if moves else 1
+
+
+def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int] | None:
+    """The encoded animation and its size, or None where the container holds no animation."""
+    strip = open_frames(task.kind, task.data, frames_of(task, variant))
+    if strip is None:
+        return None
+    strip = strip.copy_memory()
+    page_height = strip.get("page-height")
+    sizes = plan(strip.width, page_height, variant)
+    frames = []
+    for top in range(0, strip.height, page_height):
+        frame = colour.over(strip.extract_area(0, top, strip.width, page_height), variant.background)
+        frames.append(finish(scaled(frame, sizes.scaled).copy_memory(), variant, sizes).colourspace("srgb"))
+    joined = pyvips.Image.arrayjoin(frames, across=1).copy()
+    joined.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)
+    joined.set_type(pyvips.GValue.blob_type, "xmp-data", xmp_packet(mark))
+    for field in _FIELDS:
+        if strip.get_typeof(field):
+            joined.set_type(strip.get_typeof(field), field, strip.get(field))
+    effort = _METHOD if variant.effort is None else round(variant.effort * 6 / 9)
+    return joined.webpsave_buffer(Q=variant.quality, effort=effort, keep="xmp"), joined.width, frames[0].height
