@@ -21,16 +21,12 @@ from watcherd.model import (
     Chroma,
     ColourPolicy,
     Fit,
-    LogLevel,
     MetadataPolicy,
-    OnDelete,
     OutputFormat,
-    PoolSettings,
-    RootSettings,
-    Settings,
     Variant,
 )
 from watcherd.naming import VARIANT_NAME
+from watcherd.settings import LogLevel, OnDelete, PoolSettings, RootSettings, Settings
 
 
 @pytest.fixture

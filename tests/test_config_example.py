@@ -8,7 +8,8 @@ from pathlib import Path
 from watcherd.config import example, load
 from watcherd.config.reading import SECTIONS, VARIANT_KEYS
 from watcherd.config.rules import PRESETS
-from watcherd.model import RootSettings, Settings, Variant
+from watcherd.model import Variant
+from watcherd.settings import RootSettings, Settings
 
 FILE = Path(__file__).parent.parent / "config.example.toml"
 

@@ -10,12 +10,15 @@ PACKAGE = Path(__file__).parent.parent / "watcherd"
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
 
 STAGES = {"watch", "queue", "pool", "imaging", "derivatives", "ledger", "telemetry"}
-LEAVES = {"watcherd.model", "watcherd.naming", "watcherd.telemetry.events"}
-BETWEEN_STAGES = {("watcherd.watch.hands", "derivatives"), ("watcherd.pool.worker", "imaging")}
+LEAVES = {"watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.telemetry.events"}
+BETWEEN_STAGES = {
+    *((f"watcherd.watch.{name}", "derivatives") for name in ("hands", "reading", "writing", "tidying")),
+    ("watcherd.pool.worker", "imaging"),
+}
 
 PURE = {
     *LEAVES,
-    *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots")),
+    *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
     *(f"watcherd.pool.{name}" for name in ("fleet", "orders", "admission", "sizing", "frames")),
 }
 PURE_FOLDERS = ("watcherd.queue.",)

@@ -16,12 +16,11 @@ from watcherd.model import (
     Header,
     MetadataPolicy,
     OutputFormat,
-    RootSettings,
-    Settings,
     Source,
     Stamp,
     Variant,
 )
+from watcherd.settings import RootSettings, Settings
 
 OTHER: dict[str, Any] = {
     "width": 201,

@@ -11,15 +11,8 @@ from PIL import Image, ImageCms
 
 from watcherd.imaging.decode import identify
 from watcherd.imaging.render import Rendering, render
-from watcherd.model import (
-    Failed,
-    Header,
-    Ignored,
-    Incomplete,
-    LimitSettings,
-    Rejected,
-    Variant,
-)
+from watcherd.model import Failed, Header, Ignored, Incomplete, Rejected, Variant
+from watcherd.settings import LimitSettings
 
 pillow_heif.register_heif_opener()
 

@@ -16,7 +16,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def wide_profile() -> bytes:
-    """libvips' own Display P3: its numbers mean more saturated colours than the same numbers of sRGB."""
+    """Libvips' own Display P3: its numbers mean more saturated colours than the same numbers of sRGB."""
     picture = pyvips.Image.black(8, 8, bands=3).copy(interpretation="srgb").icc_transform("p3", input_profile="srgb")
     profile: bytes = picture.get("icc-profile-data")
     return profile
@@ -59,13 +59,18 @@ def test_sixteen_bits_are_scaled_not_cut(container: str) -> None:
 
 
 def test_sixteen_bit_colour_is_scaled() -> None:
-    image = (pyvips.Image.black(40, 40, bands=3) + [0xFFFF, 0x8000, 0x1000]).cast("ushort").copy(interpretation="rgb16")
+    image = (
+        pyvips.Image.black(40, 40, bands=3)
+        .linear(1, [0xFFFF, 0x8000, 0x1000])
+        .cast("ushort")
+        .copy(interpretation="rgb16")
+    )
     for data in (image.pngsave_buffer(), image.tiffsave_buffer()):
         assert is_close(corners(rendered(data)[0]), [(255, 128, 16)] * 4, within=4)
 
 
 def test_float_pictures_are_linear_light() -> None:
-    image = (pyvips.Image.black(40, 40, bands=3) + [1.0, 0.2140, 0.0]).cast("float").copy(interpretation="scrgb")
+    image = pyvips.Image.black(40, 40, bands=3).linear(1, [1.0, 0.2140, 0.0]).cast("float").copy(interpretation="scrgb")
     assert is_close(corners(rendered(image.tiffsave_buffer())[0]), [(255, 127, 0)] * 4, within=4)
 
 

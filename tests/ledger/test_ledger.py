@@ -372,15 +372,16 @@ def test_variants_are_remembered_in_the_order_of_their_first_use(ledger: Ledger)
     assert ledger.known_variants() == (("thumbnail", "jpg"), ("preview", "jpg"), ("preview", "webp"))
 
 
-def test_failures_come_latest_first(ledger: Ledger) -> None:
+def test_failures_and_incomplete_uploads_come_latest_first(ledger: Ledger) -> None:
     ledger.record(done(b"a.jpg", state=State.REJECTED, reason=Reason.DAMAGED))
     ledger.record(done(b"b.jpg", state=State.FAILED, reason=Reason.READ_ERROR))
     ledger.record(done(b"c.jpg", state=State.QUARANTINED, reason=Reason.CRASHED))
-    ledger.record(done(b"d.jpg", state=State.INCOMPLETE))
+    ledger.record(done(b"d.jpg", state=State.INCOMPLETE, reason=Reason.TRUNCATED))
     ledger.record(done(b"a.jpg", state=State.REJECTED, reason=Reason.UNSUPPORTED))
     ledger.record(done(b"b.jpg"))
     assert [(e.source.path, e.reason) for e in ledger.failures(5)] == [
         (b"a.jpg", Reason.UNSUPPORTED),
+        (b"d.jpg", Reason.TRUNCATED),
         (b"c.jpg", Reason.CRASHED),
     ]
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.model import Crashed, Failed, Reason, RetrySettings, State, TimedOut
+from watcherd.model import Crashed, Failed, Reason, State, TimedOut
 from watcherd.queue.retry import Again, GiveUp, decide
+from watcherd.settings import RetrySettings
 
 POLICY = RetrySettings(max_faults=3, max_interruptions=10, first_delay_s=5.0, max_delay_s=600.0)
 CRASH = Crashed(how="SIGSEGV", outside=False)

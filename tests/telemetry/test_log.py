@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from watcherd.model import JobClass, LogFormat, LogLevel, LogSettings, Source
+from watcherd.model import JobClass, Source
+from watcherd.settings import LogFormat, LogLevel, LogSettings
 from watcherd.telemetry.log import UndeclaredEventError, configure, get_logger, lost_lines, plain
 
 log = get_logger()

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.model import Change, ChangeKind, JobClass, SettleSettings, Source, Stamp, Vanished
+from watcherd.model import Change, ChangeKind, JobClass, Source, Stamp, Vanished
+from watcherd.settings import SettleSettings
 from watcherd.watch.settle import Growing, Judgement, Settle, Settled, Waiting
 
 SETTINGS = SettleSettings()

@@ -37,7 +37,7 @@ def check(file: str, state_dir: str | None) -> None:
 def show(file: str | None, *, as_json: bool) -> None:
     """Print the settings that FILE leads to, with every default; without FILE the defaults alone."""
     from watcherd.config import load, show  # noqa: PLC0415 - not for --help
-    from watcherd.model import Settings  # noqa: PLC0415 - as above
+    from watcherd.settings import Settings  # noqa: PLC0415 - as above
 
     settings = load(file) if file else Settings()
     click.echo(json.dumps(asdict(settings), indent=2) if as_json else show(settings), nl=as_json)

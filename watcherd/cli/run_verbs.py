@@ -22,7 +22,7 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
     from watcherd.cli.holding import hold, seen_roots  # noqa: PLC0415 - as above
     from watcherd.daemon import lifecycle  # noqa: PLC0415 - as above
-    from watcherd.model import Settings  # noqa: PLC0415 - as above
+    from watcherd.settings import Settings  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure, get_logger  # noqa: PLC0415 - as above
 
     settings = configuration.load(config) if config else Settings()
@@ -35,5 +35,6 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     with hold(folder) as state:
         if config:
             names = [variant.name for variant in settings.variants]
-            get_logger().info("config.loaded", file=os.path.abspath(config), roots=len(settings.roots), variants=names)
+            log = get_logger()
+            log.info("config.loaded", file=os.path.abspath(config), roots=len(settings.roots), variants=names)
         return lifecycle.run(settings, state, config=config)

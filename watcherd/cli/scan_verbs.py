@@ -15,7 +15,7 @@ from watcherd.cli.options import config_option, json_option, state_dir_option, s
 
 if TYPE_CHECKING:
     from watcherd.daemon.oneshot import ScanPlace
-    from watcherd.model import RootSettings, Settings
+    from watcherd.settings import RootSettings, Settings
 
 Counts = dict[str, int]
 Report = Callable[[Counts, int], None]
@@ -66,7 +66,7 @@ def _resolved(place: str) -> str:
 
 def _settings(config: str | None, variants: Sequence[str]) -> "Settings":
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
-    from watcherd.model import Settings  # noqa: PLC0415 - as above
+    from watcherd.settings import Settings  # noqa: PLC0415 - as above
 
     settings = configuration.load(config) if config else Settings()
     known = {variant.name: variant for variant in settings.variants}
@@ -78,7 +78,7 @@ def _settings(config: str | None, variants: Sequence[str]) -> "Settings":
 
 def _quieter(settings: "Settings") -> Any:  # noqa: ANN401  LogLevel, which is imported late
     """A scan's own output says how each file went: the log tells of trouble only, unless more was asked for."""
-    from watcherd.model import LogLevel  # noqa: PLC0415 - not for --help
+    from watcherd.settings import LogLevel  # noqa: PLC0415 - not for --help
 
     return LogLevel.WARNING if settings.log.level is LogLevel.INFO else settings.log.level
 
@@ -122,7 +122,7 @@ def _by_ourselves(
 def _roots(paths: list[str], settings: "Settings", known: frozenset[str], folder: str) -> "list[RootSettings]":
     """The roots of a scan: those of the configuration or the ledger that hold a path, else the folders themselves."""
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
-    from watcherd.model import RootSettings  # noqa: PLC0415 - as above
+    from watcherd.settings import RootSettings  # noqa: PLC0415 - as above
 
     roots = [replace(root, path=os.path.realpath(root.path)) for root in settings.roots]
     named = {root.path for root in roots}

@@ -1,4 +1,4 @@
-"""Configuration: from a TOML file and the command line to the frozen settings of `watcherd.model`.
+"""Configuration: from a TOML file and the command line to the frozen settings of `watcherd.settings`.
 
 Responsible for: reading (`load`), merging the command line (`from_command_line`), checking what needs the disk
 (`validate`), and writing it down again (`show`, `schema`, `example`). Every error of a file is reported at once.

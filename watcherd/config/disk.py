@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from watcherd.config.reading import root_path
 from watcherd.config.source import ConfigError, Problem, SourceFile, read
-from watcherd.model import RootSettings, Settings
+from watcherd.settings import RootSettings, Settings
 
 
 def validate(

@@ -3,7 +3,7 @@
 Responsible for: unknown keys, wrong types, ranges, and what the values must be to each other; all of it at once.
 Not responsible for: the look of single values (`rules`), lines and syntax (`source`), the disk (`disk`).
 
-Types are checked by pydantic, strictly, against the frozen dataclasses of `watcherd.model`; it is imported only when a
+Types are checked by pydantic, strictly, against the dataclasses of `watcherd.settings`; it is imported only when a
 file is read, because it takes longer to import than everything else here together.
 """
 
@@ -17,8 +17,9 @@ from typing import Any, TypeVar, get_type_hints
 
 from watcherd.config import rules
 from watcherd.config.source import Place, SourceFile, meant, read
-from watcherd.model import Fit, OutputFormat, RootSettings, Settings, Variant
+from watcherd.model import Fit, OutputFormat, Variant
 from watcherd.naming import VARIANT_NAME
+from watcherd.settings import RootSettings, Settings
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from watcherd.config import rules
 from watcherd.config.reading import SECTIONS, VARIANT_KEYS
-from watcherd.model import RootSettings, Settings, Variant
+from watcherd.model import Variant
+from watcherd.settings import RootSettings, Settings
 
 _MIB = 1024 * 1024
 _EXAMPLE = "config.example.toml"

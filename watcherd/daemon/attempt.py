@@ -10,7 +10,7 @@ from watcherd.daemon.effects import WatchedRoot
 from watcherd.model import Derivative, Entry, Header, Variant
 from watcherd.naming import Mark, derivative_path
 from watcherd.queue.jobqueue import Job
-from watcherd.watch.hands import Fetched
+from watcherd.watch.hands import Fetched, Item
 
 
 class Phase(StrEnum):
@@ -41,6 +41,7 @@ class Attempt:
     right: tuple[Derivative, ...] = ()
     wanted: tuple[Variant, ...] = ()
     taken: tuple[bytes, ...] = ()
+    twin: Entry | None = None
     reused: bool = False
     decode_s: float = 0.0
     encode_s: float = 0.0
@@ -49,6 +50,19 @@ class Attempt:
     bytes_out: int = 0
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+
+
+def mark_of(attempt: Attempt, variant: Variant) -> Mark:
+    """The mark that a derivative of an identified source must carry."""
+    if attempt.digest is None:
+        raise AssertionError("a source is identified before anything is made of it")
+    return Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint)
+
+
+def item_of(attempt: Attempt, variant: Variant, fd: int, width: int, height: int) -> Item:
+    """What the hands need to publish one derivative."""
+    path = derivative_path(attempt.job.source.path, variant)
+    return Item(variant=variant.name, path=path, fd=fd, mark=mark_of(attempt, variant), width=width, height=height)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +76,8 @@ class Comparison:
 
 def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
     """Sort what the hands found beside an identified source, by the marks, and by what the ledger remembers."""
-    if attempt.fetched is None or attempt.digest is None:
-        raise AssertionError("nothing is compared that was not fetched and identified")
+    if attempt.fetched is None:
+        raise AssertionError("nothing is compared that was not fetched")
     found = {item.variant: item for item in attempt.fetched.found}
     recorded = {derivative.variant: derivative for derivative in entry.derivatives} if entry else {}
     right: list[Derivative] = []
@@ -77,9 +91,12 @@ def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
         known = recorded.get(variant.name)
         if known is not None and known.fingerprint != variant.fingerprint:
             known = None
-        mark = Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint)
         # With our mark, but not of the size that we wrote: cut off or damaged since. Its time alone says nothing.
-        if item is None or item.mark != mark or (known is not None and known.size_bytes != item.size_bytes):
+        if (
+            item is None
+            or item.mark != mark_of(attempt, variant)
+            or (known is not None and known.size_bytes != item.size_bytes)
+        ):
             wanted.append(variant)
             continue
         right.append(

@@ -14,20 +14,18 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from watcherd.daemon.attempt import Attempt, Phase, compare
-from watcherd.daemon.effects import AskHands, CloseDescriptors, Effect, Moment, TellWorker, WatchedRoot
+from watcherd.daemon.attempt import Attempt, Phase, compare, item_of, mark_of
+from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Answer,
     Crashed,
-    Derivative,
     Disturbed,
+    Entry,
     Failed,
     Header,
-    LimitSettings,
     Outcome,
-    PoolSettings,
     Reason,
     Rejected,
     Rendered,
@@ -35,15 +33,15 @@ from watcherd.model import (
     Source,
     TimedOut,
     Unchanged,
-    Variant,
 )
-from watcherd.naming import Mark, derivative_path
+from watcherd.naming import derivative_path
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Identified, Work, grant, release
 from watcherd.pool.orders import Assigned, Broke, Finished, Granted
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
 from watcherd.queue.jobqueue import Job, JobQueue
+from watcherd.settings import Settings
 from watcherd.watch.hands import (
     Broken,
     Collect,
@@ -70,8 +68,7 @@ class Attempts:
         admission: Admission,
         roots: Mapping[int, WatchedRoot],
         outcomes: Outcomes,
-        pool: PoolSettings,
-        limits: LimitSettings,
+        settings: Settings,
         tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
@@ -80,14 +77,15 @@ class Attempts:
         self._admission = admission
         self._roots = roots
         self._outcomes = outcomes
-        self._pool = pool
-        self._limits = limits
+        self._pool = settings.pool
+        self._limits = settings.limits
         self._by_ticket: dict[int, Attempt] = {}
         self._by_source: dict[Source, Attempt] = {}
         self._digests: dict[bytes, int] = {}
         self._parked: list[Job] = []
         self._no_reuse: set[Source] = set()
         self._tickets = tickets
+        self.pids: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_ticket)
@@ -162,7 +160,7 @@ class Attempts:
         attempt = min(waiting, key=lambda a: a.ticket, default=None)
         if attempt is None or attempt.fetched is None:
             return []
-        attempt.phase, attempt.slot = Phase.IDENTIFYING, slot
+        attempt.phase, attempt.slot, attempt.worker = Phase.IDENTIFYING, slot, self.pids.get(slot, 0)
         # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
         self._ledger.begin_attempt(attempt.job.source)
         work = Work(
@@ -187,7 +185,7 @@ class Attempts:
         """Take a reply in. One whose attempt has ended meanwhile only has its descriptors closed."""
         attempt = self._by_ticket.get(reply.ticket)
         if attempt is None:
-            return _close(reply)
+            return [Discard(message=reply)]
         match reply:
             case Fetched():
                 attempt.fetched, attempt.phase = reply, Phase.FETCHED
@@ -216,9 +214,9 @@ class Attempts:
         if len(descriptors) < len(reply.fds):  # the twin's files are not what the ledger says: render after all
             self._no_reuse.add(attempt.job.source)
             return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
-        sizes = {d.variant: (d.width, d.height) for d in self._twin(attempt)[1]}
+        sizes = {d.variant: (d.width, d.height) for d in attempt.twin.derivatives} if attempt.twin else {}
         items = [
-            self._item(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
+            item_of(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
             for variant, fd in zip(attempt.wanted, descriptors, strict=True)
         ]
         attempt.reused = True
@@ -233,18 +231,6 @@ class Attempts:
             ticket=attempt.ticket, path=attempt.job.source.path, stamp=attempt.fetched.stamp, items=tuple(items)
         )
         return [AskHands(root=attempt.root.number, request=request)]
-
-    def _item(self, attempt: Attempt, variant: Variant, fd: int, width: int, height: int) -> Item:
-        if attempt.digest is None:
-            raise AssertionError("nothing is published that was not identified")
-        return Item(
-            variant=variant.name,
-            path=derivative_path(attempt.job.source.path, variant),
-            fd=fd,
-            mark=Mark(variant=variant.name, digest=attempt.digest, fingerprint=variant.fingerprint),
-            width=width,
-            height=height,
-        )
 
     # ---- what the workers say
 
@@ -264,28 +250,26 @@ class Attempts:
         if not attempt.wanted:
             outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
-        source, _ = self._twin(attempt)
-        if source is not None:
-            return [*self._let_go(attempt, moment), self._collect(attempt, source)]
+        twin = self._twin(attempt)
+        if twin is not None:
+            return [*self._let_go(attempt, moment), self._collect(attempt, twin)]
         return self._grant_or_not(attempt, message.header, moment)
 
-    def _twin(self, attempt: Attempt) -> tuple[Source | None, tuple[Derivative, ...]]:
-        """A done source with the same content that has all the derivatives that this one lacks."""
+    def _twin(self, attempt: Attempt) -> Entry | None:
+        """A source with the same content that has all the derivatives that this one lacks."""
         if attempt.digest is None or attempt.job.source in self._no_reuse:
-            return None, ()
+            return None
         wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
         for twin in self._ledger.twins(attempt.digest, excluding=attempt.job.source):
             has = {(derivative.variant, derivative.fingerprint) for derivative in twin.derivatives}
             if wanted <= has and twin.source.root in self._roots:
-                return twin.source, twin.derivatives
-        return None, ()
+                return twin
+        return None
 
-    def _collect(self, attempt: Attempt, twin: Source) -> Effect:
-        attempt.phase = Phase.COLLECTING
-        items = [self._item(attempt, variant, -1, 0, 0).mark for variant in attempt.wanted]
-        paths = [derivative_path(twin.path, variant) for variant in attempt.wanted]
-        request = Collect(ticket=attempt.ticket, items=tuple(zip(paths, items, strict=True)))
-        return AskHands(root=twin.root, request=request)
+    def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
+        attempt.phase, attempt.twin = Phase.COLLECTING, twin
+        items = tuple((derivative_path(twin.source.path, v), mark_of(attempt, v)) for v in attempt.wanted)
+        return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
         if not self._admission.fits_at_all(header.memory_bytes):
@@ -323,7 +307,7 @@ class Attempts:
         if not isinstance(message.outcome, Rendered):
             return [*effects, *self._conclude(attempt, message.outcome, moment)]
         items = [
-            self._item(attempt, wanted[made.variant], fd, made.width, made.height)
+            item_of(attempt, wanted[made.variant], fd, made.width, made.height)
             for made, fd in zip(message.made, descriptors, strict=True)
         ]
         return [*effects, *self._publish(attempt, items, moment)]
@@ -340,9 +324,6 @@ class Attempts:
             return []
         attempt.slot = None
         if halting and isinstance(outcome, Crashed):
-            entry = self._ledger.entry(attempt.job.source)
-            if entry is not None:
-                self._ledger.record(replace(entry, in_hand=False))
             return self._put_back(attempt)
         return self._conclude(attempt, outcome, moment)
 
@@ -367,12 +348,18 @@ class Attempts:
         effects = self._let_go(attempt, moment)
         memory_bytes = attempt.header.memory_bytes if attempt.header else None
         self._parked.append(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest))
-        self._forget(attempt)
-        return effects
+        return [*effects, *self._lay_down(attempt)]
 
     def _put_back(self, attempt: Attempt) -> list[Effect]:
         """Back to the head of the queue, with nothing held against it."""
         self._queue.put_back(attempt.job)
+        return self._lay_down(attempt)
+
+    def _lay_down(self, attempt: Attempt) -> list[Effect]:
+        """End an attempt that came to nothing: its source is not in hand any more, and not to be suspected."""
+        entry = self._ledger.entry(attempt.job.source)
+        if entry is not None and entry.in_hand:
+            self._ledger.record(replace(entry, in_hand=False))
         return self._forget(attempt)
 
     def _conclude(self, attempt: Attempt, outcome: Outcome, moment: Moment) -> list[Effect]:
@@ -380,10 +367,9 @@ class Attempts:
             names = ", ".join(os.fsdecode(path) for path in attempt.taken)
             detail = f"a file that is not ours has the name of a derivative: {names}; move it away and retry"
             outcome = Rejected(reason=Reason.NAME_TAKEN, detail=detail)
-        effects = self._forget(attempt)
+        effects = self._lay_down(attempt) if isinstance(outcome, Disturbed) else self._forget(attempt)
         self._no_reuse.discard(attempt.job.source)
-        if not isinstance(outcome, Disturbed):
-            self._outcomes.record(attempt, outcome, moment)
+        self._outcomes.record(attempt, outcome, moment)
         return [*effects, *self._outcomes.follow_up(attempt, outcome, moment)]
 
     def _forget(self, attempt: Attempt) -> list[Effect]:
@@ -405,12 +391,3 @@ class Attempts:
             else:
                 still.append(job)
         self._parked = still
-
-
-def _close(reply: object) -> list[Effect]:
-    match reply:
-        case Fetched(fd=fd):
-            return [CloseDescriptors(descriptors=(fd,))]
-        case Collected(fds=fds):
-            return [CloseDescriptors(descriptors=tuple(fd for fd in fds if fd is not None))]
-    return []

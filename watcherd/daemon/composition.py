@@ -21,23 +21,17 @@ from watcherd.imaging.decoders import decoder_table
 from watcherd.imaging.sniff import kind_of
 from watcherd.ledger.errors import LedgerDamaged
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import (
-    Entry,
-    JobClass,
-    LimitSettings,
-    RootSettings,
-    Settings,
-    Stamp,
-    State,
-)
+from watcherd.model import Entry, JobClass, Stamp, State
 from watcherd.pool.processes import Workers
 from watcherd.pool.sizing import memory_budget, worker_count
 from watcherd.queue.plan import Skip, plan
+from watcherd.settings import LimitSettings, RootSettings, Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts
 from watcherd.watch.compare import Wanted
 from watcherd.watch.hands import Hands, Place
 from watcherd.watch.ignore import Globs, compile_globs, prunes, why_ignored
+from watcherd.watch.observer import Observer
 from watcherd.watch.scanner import Scanner
 
 log = get_logger()
@@ -64,18 +58,7 @@ class Composition:
         self.ledger.note_variants([(v.name, v.format.extension) for v in settings.variants])
         self.ledger.commit()
         self.seen_by = seen_by(settings.limits)
-        there = machine.look()
-        budget_bytes = memory_budget(settings.pool, there)
-        self.core = Core(
-            settings=settings,
-            ledger=self.ledger,
-            roots=self.roots,
-            most_workers=worker_count(settings.pool, there, budget_bytes),
-            budget_bytes=budget_bytes,
-            seen_by=self.seen_by,
-            why_ignored=lambda root, path: why_ignored(path, globs=self._globs[root]),
-            patient=patient,
-        )
+        self.core = self._core(patient=patient)
         self.hands = {number: Hands(self._place(root), post=self.inbox.post) for number, root in self.roots.items()}
         self.scanners = {number: self._scanner(root) for number, root in self.roots.items()}
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
@@ -104,6 +87,24 @@ class Composition:
             worker.process.wait()
         self.ledger.commit()
         self._stack.close()
+
+    def observer(self, root: int) -> Observer:
+        """A new observer for a root, not started yet."""
+        return Observer(root, self.roots[root].path, post=self.inbox.post, on_doubt=self.inbox.post)
+
+    def _core(self, *, patient: bool) -> Core:
+        there = machine.look()
+        budget_bytes = memory_budget(self.settings.pool, there)
+        return Core(
+            settings=self.settings,
+            ledger=self.ledger,
+            roots=self.roots,
+            most_workers=worker_count(self.settings.pool, there, budget_bytes),
+            budget_bytes=budget_bytes,
+            seen_by=self.seen_by,
+            why_ignored=lambda root, path: why_ignored(path, globs=self._globs[root]),
+            patient=patient,
+        )
 
     def _root(self, settings: RootSettings, table: tuple[mounts.Mount, ...]) -> WatchedRoot:
         path = os.fsencode(settings.path)

@@ -21,16 +21,20 @@ from watcherd.daemon.outcomes import Outcomes, Settling
 from watcherd.daemon.scans import Scans
 from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Change, Crashed, Entry, JobClass, Reason, Settings, State
+from watcherd.model import Change, Crashed, Entry, JobClass, Reason, State
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Busy, Fleet, Idle, Mode
 from watcherd.pool.orders import GiveUp, JobLost, NotStarted
 from watcherd.pool.sizing import wanted_workers
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.queue.retry import Again, decide
+from watcherd.settings import Settings
+from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Broken, Collected, Fault, Fetched, Probed, Published, Refused, Stats
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
+
+log = get_logger()
 
 _INTERRUPTED = "the daemon ended too often while a worker held it; retry it by hand"
 
@@ -62,22 +66,27 @@ class Core:
         self.admission = Admission(budget_bytes)
         self.totals = Totals()
         self.failure: str | None = None
-        tickets = count(1)
-        self.conditions = Conditions(roots=self.roots, queue=self.queue, tickets=tickets)
+        self._tickets = count(1)
+        self.conditions = Conditions(roots=self.roots, queue=self.queue, tickets=self._tickets)
+        self._connect(why_ignored, seen_by)
+
+    def _connect(self, why_ignored: Callable[[int, bytes], str | None], seen_by: int) -> None:
+        """The rooms that use each other. What a settled source came to goes back to settling by three calls only."""
+        ledger, tickets, roots = self.ledger, self._tickets, self.roots
         self.outcomes = Outcomes(
             ledger=ledger,
-            policy=settings.retry,
-            grace_s=settings.settle.incomplete_grace_s,
+            policy=self.settings.retry,
+            grace_s=self.settings.settle.incomplete_grace_s,
             seen_by=seen_by,
-            patient=patient,
+            patient=self.patient,
             jitter=random.random,
             tally=self.tally,
             totals=self.totals,
         )
         self.departures = Departures(
             ledger=ledger,
-            roots=self.roots,
-            forget_after_s=settings.daemon.forget_after_s,
+            roots=roots,
+            forget_after_s=self.settings.daemon.forget_after_s,
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
@@ -86,14 +95,17 @@ class Core:
             queue=self.queue,
             fleet=self.fleet,
             admission=self.admission,
-            roots=self.roots,
+            roots=roots,
             outcomes=self.outcomes,
-            pool=settings.pool,
-            limits=settings.limits,
+            settings=self.settings,
             tickets=tickets,
         )
+        self.crew = Crew(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
+        self._connect_arrivals(why_ignored, seen_by)
+
+    def _connect_arrivals(self, why_ignored: Callable[[int, bytes], str | None], seen_by: int) -> None:
         self.intake = Intake(
-            ledger=ledger,
+            ledger=self.ledger,
             queue=self.queue,
             settle=self.settle,
             roots=self.roots,
@@ -102,18 +114,17 @@ class Core:
             in_hand=self.attempts,
             why_ignored=why_ignored,
             seen_by=seen_by,
-            tickets=tickets,
-            patient=patient,
+            tickets=self._tickets,
+            patient=self.patient,
             tally=self.tally,
         )
-        self.crew = Crew(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
         self.scans = Scans(
-            ledger=ledger,
+            ledger=self.ledger,
             roots=self.roots,
             intake=self.intake,
             conditions=self.conditions,
             tally=self.tally,
-            tickets=tickets,
+            tickets=self._tickets,
         )
         self.outcomes.settling = Settling(
             resettle=self.intake.resettle, hold=self.intake.hold, gone=self.departures.gone
@@ -123,8 +134,12 @@ class Core:
 
     def recover(self, moment: Moment) -> None:
         """Take up what an earlier run left: sources in hand as suspects first, then all that is pending or waits."""
-        for entry in self.ledger.in_hand():
+        in_hand = [entry for entry in self.ledger.in_hand() if entry.source.root in self.roots]
+        for entry in in_hand:
             self._suspect(entry, moment)
+        if in_hand:
+            pending = sum(counts.get(State.PENDING, 0) for counts in self.ledger.counts().values())
+            log.info("daemon.recovered", in_hand=len(in_hand), pending=pending)
         for entry in self.ledger.waiting(float("inf"), limit=-1):
             if entry.source.root in self.roots and entry.stamp is not None:
                 self._await(entry, moment)

@@ -82,6 +82,7 @@ class Crew:
         match message:
             case Ready(missing_layers=missing):
                 self.missing_layers = missing
+                self._attempts.pids[item.slot] = item.pid
                 log.debug("worker.ready", pid=item.pid, slot=item.slot, fence=list(missing))
                 return [*self._fleet.handle(WorkerReady(slot=item.slot), moment.now)]
             case Identified():

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, OnDelete, Source, Stamp, State, Vanished
+from watcherd.model import Derivative, Entry, Source, Stamp, State, Vanished
 from watcherd.naming import derivative_name
+from watcherd.settings import OnDelete
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Remove, StatMany, Stats
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.model import JobClass
+from watcherd.pool.processes import Workers
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Hands
@@ -67,8 +69,9 @@ class Rescans:
 class Metrics:
     """The periodic `pool.metrics` line."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, workers: Workers) -> None:
         self._core = core
+        self._workers = workers
         self._timer = Every(core.settings.daemon.metrics_interval_s)
         self._before = core.totals.copy()
 
@@ -86,6 +89,7 @@ class Metrics:
         fleet = core.fleet
         busy_s = fleet.busy_seconds(moment.now)
         interval_s = self._timer.interval_s
+        waiting_since = [at for at in map(core.queue.oldest, JobClass) if at is not None]
         log.info(
             "pool.metrics",
             workers=len(fleet.slots),
@@ -94,8 +98,10 @@ class Metrics:
             queued=len(core.queue),
             settling=len(core.settle),
             waiting=core.outcomes.waiting + core.attempts.parked,
+            oldest_s=round(max((moment.now - at for at in waiting_since), default=0.0), 3),
             ended=dict(totals.ended - before.ended),
-            rate_s=round((sum(totals.ended.values()) - sum(before.ended.values())) / interval_s, 3),
+            attempts_per_s=round((sum(totals.ended.values()) - sum(before.ended.values())) / interval_s, 3),
+            rss_bytes=self._rss_bytes(),
             utilisation=round((busy_s - before.busy_s) / interval_s / max(1, core.most_workers), 3),
             memory_bytes=core.admission.used_bytes,
             budget_bytes=core.admission.budget_bytes,
@@ -105,6 +111,9 @@ class Metrics:
             interval_s=interval_s,
         )
         totals.busy_s = busy_s
+
+    def _rss_bytes(self) -> int:
+        return sum(self._workers.rss_bytes(worker.slot) for worker in self._workers)
 
 
 @dataclass(slots=True)

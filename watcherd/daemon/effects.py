@@ -3,9 +3,10 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from watcherd.model import JobClass, RootSettings, Variant
+from watcherd.model import JobClass, Variant
 from watcherd.pool.orders import Command
-from watcherd.watch.hands import Request
+from watcherd.settings import RootSettings
+from watcherd.watch.hands import Reply, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +69,17 @@ class CloseDescriptors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discard:
+    """Let go of a reply that came too late, with all that it holds open."""
+
+    message: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledge:
     """Tell a root's scanner that one of its batches has been taken in, so that it may send another."""
 
     root: int
 
 
-Effect = AskHands | AskScanner | TellWorker | CloseDescriptors | Acknowledge | Command
+Effect = AskHands | AskScanner | TellWorker | CloseDescriptors | Acknowledge | Discard | Command

@@ -18,12 +18,8 @@ from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.verbs import Verbs
-from watcherd.ledger.ledger import Ledger
-from watcherd.model import (
-    Settings,
-)
+from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.observer import Observer
 
 log = get_logger()
 
@@ -35,38 +31,37 @@ def run(settings: Settings, state: StateDirectory, *, config: str | None) -> int
     started = time.monotonic()
     log.info("daemon.starting", version=__version__, pid=os.getpid(), state_dir=state.path, config=config)
     with Composition(settings, state, settings.roots, patient=True) as parts:
-        core, loop = parts.core, parts.loop
-        service = ServiceManager(core)
-        control = Control(state.control, loop.selector)
-        verbs = Verbs(core)
-        health = Health(
-            core=core,
-            hands=parts.hands,
-            make_observer=lambda root: Observer(
-                root, core.roots[root].path, post=parts.inbox.post, on_doubt=parts.inbox.post
-            ),
-            carry_out=loop.carry_out,
-        )
-        parts.duties += [Rescans(core, loop.carry_out), Metrics(core), health, service, verbs, _Flush(control)]
-        ending = Ending(core, service, settings.daemon.drain_timeout_s, loop.carry_out)
-        parts.duties.append(ending)
-        loop.handle(Signalled, ending.signalled)
-        loop.handle(Request, verbs.requested)
-        listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
-        _log_ledger(parts.ledger)
-        core.recover(moment_now())
-        health.start()
-        try:
-            loop.run(ending.is_over)
-        finally:
-            health.stop()
-            control.close()
-        code = EXIT_FAILED if core.failure else EXIT_OK
-        if core.failure:
-            hint = "see the lines before this one; the service manager decides whether to start again"
-            log.error("daemon.failed", operation="run", cause=core.failure, hint=hint)
+        log.info("ledger.opened", path=parts.ledger.path, size_bytes=os.path.getsize(parts.ledger.path))
+        failure = _serve(parts)
+    if failure is not None:
+        hint = "see the lines before this one; the service manager decides whether to start again"
+        log.error("daemon.failed", operation="run", cause=failure, hint=hint)
+    code = EXIT_OK if failure is None else EXIT_FAILED
     log.info("daemon.stopped", exit_code=code, uptime_s=round(time.monotonic() - started, 3))
     return code
+
+
+def _serve(parts: Composition) -> str | None:
+    """Watch and work until the end; what made it fail, if anything did."""
+    core, loop = parts.core, parts.loop
+    service = ServiceManager(core)
+    control = Control(parts.state.control, loop.selector)
+    verbs = Verbs(core)
+    health = Health(core=core, hands=parts.hands, make_observer=parts.observer, carry_out=loop.carry_out)
+    ending = Ending(core, service, core.settings.daemon.drain_timeout_s, loop.carry_out)
+    parts.duties += [Rescans(core, loop.carry_out), Metrics(core, parts.workers), health, service, ending, verbs]
+    parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
+    loop.handle(Signalled, ending.signalled)
+    loop.handle(Request, verbs.requested)
+    listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
+    core.recover(moment_now())
+    health.start()
+    try:
+        loop.run(ending.is_over)
+    finally:
+        health.stop()
+        control.close()
+    return core.failure
 
 
 class Ending:
@@ -126,7 +121,3 @@ class _Flush:
     def due(self, moment: Moment) -> None:  # noqa: ARG002  every pass
         """Write now."""
         self.control.flush()
-
-
-def _log_ledger(ledger: Ledger) -> None:
-    log.info("ledger.opened", path=ledger.path, size_bytes=os.path.getsize(ledger.path))

@@ -22,6 +22,7 @@ from watcherd.daemon.effects import (
     AskHands,
     AskScanner,
     CloseDescriptors,
+    Discard,
     Effect,
     Moment,
     TellWorker,
@@ -30,7 +31,7 @@ from watcherd.model import StopReason
 from watcherd.pool.orders import Abandon, Dismiss, Kill, NotStarted, Spawn, Terminate
 from watcherd.pool.processes import Worker, Workers
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Hands
+from watcherd.watch.hands import Hands, discard
 from watcherd.watch.scanner import Scanner
 
 log = get_logger()
@@ -187,6 +188,8 @@ class Loop:
             case CloseDescriptors(descriptors=descriptors):
                 for descriptor in descriptors:
                     os.close(descriptor)
+            case Discard(message=message):
+                discard(message)
             case Spawn(slot=slot):
                 self._spawn(slot)
             case Dismiss(slot=slot, reason=reason):

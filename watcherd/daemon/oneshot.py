@@ -12,14 +12,8 @@ from watcherd.daemon.loop import Inbox
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
-from watcherd.model import (
-    Change,
-    ChangeKind,
-    JobClass,
-    RootSettings,
-    Settings,
-    Source,
-)
+from watcherd.model import Change, ChangeKind, JobClass, Source
+from watcherd.settings import RootSettings, Settings
 from watcherd.telemetry.log import get_logger
 
 log = get_logger()
@@ -66,7 +60,7 @@ def scan(
                 core.tally.await_scans(SCAN_TICKET, 1)
                 loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
         course = _ScanCourse(core, parts.inbox, progress)
-        parts.duties += [course, Metrics(core)]
+        parts.duties += [course, Metrics(core, parts.workers)]
         loop.handle(Signalled, course.signalled)
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
         loop.run(course.is_over)

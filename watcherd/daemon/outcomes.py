@@ -28,7 +28,6 @@ from watcherd.model import (
     Reason,
     Rejected,
     Rendered,
-    RetrySettings,
     Reused,
     Source,
     Stamp,
@@ -40,6 +39,7 @@ from watcherd.model import (
 )
 from watcherd.queue.jobqueue import Job
 from watcherd.queue.retry import Again, decide
+from watcherd.settings import RetrySettings
 from watcherd.telemetry.log import get_logger
 
 if TYPE_CHECKING:
@@ -218,6 +218,13 @@ class Outcomes:
                 not_before_at_s=until,
             )
         )
+        log.info(
+            "source.incomplete",
+            source=_path(attempt),
+            reason=outcome.reason,
+            detail=outcome.detail,
+            grace_s=round(until - moment.wall_s, 1),
+        )
         if self._patient and entry.stamp is not None:
             self._settling.hold(entry.source, entry.stamp, moment.now + until - moment.wall_s, moment.now)
 
@@ -244,42 +251,43 @@ class Outcomes:
         )
         counted = replace(entry, faults=decision.faults, interruptions=decision.interruptions)
         if isinstance(decision, Again):
-            sequence = self._ledger.next_sequence()
-            self._ledger.record(
-                replace(
-                    counted,
-                    state=State.PENDING,
-                    job_class=JobClass.RETRY,
-                    sequence=sequence,
-                    not_before_at_s=moment.wall_s + decision.delay_s,
-                )
-            )
-            job = replace(
-                attempt.job,
-                job_class=JobClass.RETRY,
-                sequence=sequence,
-                suspect=decision.suspect,
-                whole_budget=decision.whole_budget,
-            )
-            self.wait(job, moment.now + decision.delay_s)
-            log.info(
-                "job.retry",
-                source=_path(attempt),
-                reason=describe(outcome)[1],
-                faults=decision.faults,
-                interruptions=decision.interruptions,
-                delay_s=round(decision.delay_s, 3),
-            )
+            self._again(attempt, counted, decision, moment)
             return
         self._record(counted, decision.state, decision.reason, decision.detail)
-        if decision.state is State.QUARANTINED and attempt.digest:
+        if decision.state is State.FAILED:
+            log.error("job.failed", source=_path(attempt), reason=decision.reason, detail=decision.detail)
+            return
+        if attempt.digest:
             self._judge(attempt.digest, decision.reason, decision.detail, quarantined=True)
         log.warning("job.quarantined", source=_path(attempt), reason=decision.reason, detail=decision.detail)
+
+    def _again(self, attempt: "Attempt", entry: Entry, decision: Again, moment: Moment) -> None:
+        sequence = self._ledger.next_sequence()
+        due_at_s = moment.wall_s + decision.delay_s
+        pending = replace(entry, state=State.PENDING, job_class=JobClass.RETRY, sequence=sequence)
+        self._ledger.record(replace(pending, not_before_at_s=due_at_s))
+        job = replace(
+            attempt.job,
+            job_class=JobClass.RETRY,
+            sequence=sequence,
+            suspect=decision.suspect,
+            whole_budget=decision.whole_budget,
+        )
+        self.wait(job, moment.now + decision.delay_s)
+        log.info(
+            "job.retry",
+            source=_path(attempt),
+            reason=decision.reason,
+            detail=decision.detail,
+            faults=decision.faults,
+            interruptions=decision.interruptions,
+            delay_s=round(decision.delay_s, 3),
+        )
 
     def _log(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> None:
         entry = self._ledger.entry(attempt.job.source)
         self._tally.ended(attempt.job.source, outcome, entry.state if entry else None, len(attempt.made))
-        name, reason, detail = describe_fully(outcome)
+        name, reason, detail = describe(outcome)
         self._totals.ended[name] += 1
         self._totals.bytes_in += attempt.fetched.stamp.size_bytes if attempt.fetched else 0
         self._totals.bytes_out += attempt.bytes_out
@@ -305,13 +313,7 @@ class Outcomes:
         )
 
 
-def describe(outcome: Outcome) -> tuple[str, str]:
-    """The outcome's name and its reason, both from closed vocabularies; the reason may be empty."""
-    name, reason, _ = describe_fully(outcome)
-    return name, reason
-
-
-def describe_fully(outcome: Outcome) -> tuple[str, str, str]:
+def describe(outcome: Outcome) -> tuple[str, str, str]:
     """The outcome's name, its reason, and the detail for a person."""
     name = type(outcome).__name__.lower()
     match outcome:

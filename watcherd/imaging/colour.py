@@ -15,6 +15,7 @@ from watcherd.imaging.vips import pyvips
 Colour = tuple[int, int, int]
 
 _PROFILE = "icc-profile-data"
+_PROFILE_SIGNATURE = b"acsp"
 _SAME_COLOUR = 2
 """Levels of 255 by which a test colour may differ and still count as the same."""
 _PROBES = {
@@ -117,7 +118,7 @@ class _Profile:
 @lru_cache(maxsize=32)
 def _matters_by_digest(profile: _Profile, bands: int, interpretation: str) -> bool | None:
     probes = _PROBES.get(bands)
-    if probes is None:
+    if probes is None or profile.data[36:40] != _PROFILE_SIGNATURE:
         return None
     flat = bytes(level for probe in probes for level in probe)
     strip = pyvips.Image.new_from_memory(flat, len(probes), 1, bands, "uchar").copy(interpretation=interpretation)

@@ -15,7 +15,8 @@ from watcherd.imaging.endings import Answer, Ending, ending_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean, pyvips
-from watcherd.model import Header, Ignored, Incomplete, LimitSettings, Reason, Rejected, Variant
+from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant
+from watcherd.settings import LimitSettings
 
 _FOOTER_BYTES = 32
 _FRAMED = frozenset((Kind.GIF, Kind.WEBP))
@@ -181,6 +182,8 @@ def _open_jpeg(name: str, data: Content, shrink: float, *, strict: bool) -> pyvi
     """
     factor = next((s for s in _JPEG_SHRINKS if s <= shrink), 1)
     if strict and ending_of(Kind.JPEG, data).ending is not Ending.WHOLE:
+        if jpeg.frame_of(data).progressive:
+            raise EOFError("a progressive JPEG without its end marker lacks detail everywhere")
         whole = bytes(data) + jpeg.END_OF_IMAGE
         return pyvips.Image.jpegload_buffer(whole, access="sequential", fail_on="error", shrink=factor)
     return _load(name, data, strict=strict, shrink=factor)

@@ -16,7 +16,8 @@ from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, warned
-from watcherd.model import Failed, Header, Incomplete, LimitSettings, Reason, Rejected, Variant
+from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
+from watcherd.settings import LimitSettings
 
 _LEAST_DECODED = 0.5
 """A picture of which less than this much decodes is of no use to anybody."""

@@ -48,7 +48,7 @@ _BANDS = {
     "RGBA": (4, "uchar", "srgb"),
     "CMYK": (4, "uchar", "cmyk"),
     "I;16": (1, "ushort", "grey16"),
-    "I": (1, "int", "b-w"),
+    "I": (1, "int", "grey16"),  # 16-bit PPM: Pillow has no other mode for it
     "F": (1, "float", "b-w"),
 }
 
@@ -131,4 +131,4 @@ def _to_vips(picture: Image.Image) -> pyvips.Image:
     converted = picture if mode == picture.mode else picture.convert(mode or "RGB")
     bands, form, interpretation = _BANDS[converted.mode]
     image = pyvips.Image.new_from_memory(converted.tobytes(), converted.width, converted.height, bands, form)
-    return image.copy(interpretation=interpretation)
+    return (image.cast("ushort") if form == "int" else image).copy(interpretation=interpretation)

@@ -20,8 +20,9 @@ from watcherd.imaging.master import Master, Task, develop, scaled
 from watcherd.imaging.metadata import kept_of
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean, pyvips
-from watcherd.model import ColourPolicy, Failed, Header, Incomplete, LimitSettings, Reason, Rejected, Variant
+from watcherd.model import ColourPolicy, Failed, Header, Incomplete, Reason, Rejected, Variant
 from watcherd.naming import Mark
+from watcherd.settings import LimitSettings
 
 _PARENT_RATIO = 2
 

@@ -74,10 +74,10 @@ def kind_of(head: bytes, tail: bytes = b"", size: int = 0) -> Kind | None:
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Kind.WEBP
-    if head[4:8] == b"ftyp":
-        return _iso_kind(head)
     if tiff.byte_order(head):
         return Kind.RAW if tiff.is_camera_raw(head) else Kind.TIFF
+    if head[4:8] == b"ftyp":
+        return _iso_kind(head)
     return _plausible_kind(head, tail, size)
 
 

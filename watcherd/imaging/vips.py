@@ -8,7 +8,7 @@ import os
 
 # libvips reads these once: a picture is never spooled to a disk (a worker sees none), whatever its size.
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
-os.environ.setdefault("VIPS_DISC_THRESHOLD", "1t")
+os.environ.setdefault("VIPS_DISC_THRESHOLD", "1000g")
 
 import pyvips
 

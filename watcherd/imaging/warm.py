@@ -12,7 +12,8 @@ from PIL import Image
 from watcherd.imaging import vips
 from watcherd.imaging.decode import identify
 from watcherd.imaging.render import render
-from watcherd.model import Header, LimitSettings, OutputFormat, Variant
+from watcherd.model import Header, OutputFormat, Variant
+from watcherd.settings import LimitSettings
 
 _SIDE = 32
 _CONTAINERS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "BMP", "JPEG2000")

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from watcherd.model import Crashed, PoolSettings, StopReason, TimedOut
+from watcherd.model import Crashed, StopReason, TimedOut
 from watcherd.pool.orders import (
     Abandon,
     Assigned,
@@ -47,6 +47,7 @@ from watcherd.pool.orders import (
     Terminate,
     WorkerReady,
 )
+from watcherd.settings import PoolSettings
 
 DISMISS_GRACE_S = 3.0
 TERM_GRACE_S = 2.0

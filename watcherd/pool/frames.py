@@ -16,17 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, get_type_hints
 
-from watcherd.model import (
-    Failed,
-    Header,
-    Ignored,
-    Incomplete,
-    LimitSettings,
-    Reason,
-    Rejected,
-    Rendered,
-    Variant,
-)
+from watcherd.model import Failed, Header, Ignored, Incomplete, Reason, Rejected, Rendered, Variant
+from watcherd.settings import LimitSettings
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_DESCRIPTORS = 32

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from watcherd.model import PoolSettings
+from watcherd.settings import PoolSettings
 
 _LARGE_MACHINE_BYTES = 16 * 1024**3
 TYPICAL_JOB_BYTES = 200 * 1024**2

@@ -17,9 +17,8 @@ from enum import StrEnum
 from watcherd.model import Derivative, Entry, JobClass, Reason, Stamp, State
 from watcherd.queue.jobqueue import WEIGHTS
 
-
 _CURED_ELSEWHERE = frozenset((Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WRITE_ERROR))
-"""Reasons that end without a trace on the source itself (a folder's permission, a mended disk): each scan tries anew."""
+"""Reasons whose cure leaves no trace on the source (a folder's permission, a mended disk): each scan tries anew."""
 
 
 class DoReason(StrEnum):

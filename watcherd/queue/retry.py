@@ -13,7 +13,8 @@ low as that of the faults, 500 kills quarantine 16 innocent sources of 2,000; wi
 from dataclasses import dataclass
 from typing import assert_never
 
-from watcherd.model import Crashed, Failed, Reason, RetrySettings, State, TimedOut
+from watcherd.model import Crashed, Failed, Reason, State, TimedOut
+from watcherd.settings import RetrySettings
 
 _INTERRUPTED_SHARE = 0.2
 """An interrupted source waits this part of the first delay, from the second time on: room for whatever kills to end."""

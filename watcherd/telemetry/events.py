@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from watcherd.model import LogLevel
+from watcherd.settings import LogLevel
 
 ALWAYS = frozenset({"exc_info"})
 """Fields that any event may have besides its own: a traceback."""
@@ -48,20 +48,16 @@ EVENTS: Mapping[str, Event] = _table(
     (_I, "daemon.stopped", "exit_code uptime_s done", "The last line of a run."),
     (_E, "daemon.failed", "operation cause hint", "The daemon cannot go on, and ends."),
     (_I, "daemon.recovered", "in_hand pending", "The last run ended uncleanly; the work it left is taken up."),
-    (_W, "daemon.late", "pass_s", "One pass of the loop took longer than it should."),
-    (_D, "watchdog.pinged", "pass_s", "The service manager was told that the loop is alive."),
     # ------------------------------------------------------------------------------------------------ configuration
     (_I, "config.loaded", "file roots variants", "A configuration is in force."),
-    (_E, "config.refused", "file errors", "A new configuration is wrong; the old one stays."),
-    (_W, "config.needs_restart", "file settings", "Some changed settings take effect at the next start only."),
     (_I, "control.request", "verb peer subject", "Somebody asked for something over the control socket."),
     (_W, "control.refused", "verb peer reason", "A request over the control socket was not served."),
     # -------------------------------------------------------------------------------------------------------- roots
     (_I, "root.watching", "root filesystem network watches elapsed_s", "Events of this root arrive from now on."),
     (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
     (_I, "root.state_changed", "root state previous reason errno", "A root went offline, hung, paused, or came back."),
+    (_W, "root.emptied", "root", "Nothing is where the ledger knows of something: it counts as not mounted."),
     (_I, "root.doubt", "root directory reason", "Events may have been lost; a scan follows."),
-    (_I, "scan.started", "root directory reason", "The disk is being compared with the ledger."),
     (
         _I,
         "scan.ended",
@@ -98,7 +94,6 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "source.growing", "source root waited_s size_bytes", "An upload does not come to rest."),
     (_I, "source.incomplete", "source root reason detail grace_s", "More of an upload is waited for."),
     (_I, "source.gone", "source root derivatives", "A source was deleted; its derivatives were removed."),
-    (_I, "source.moved", "source root previous derivatives", "A source moved; its derivatives were renamed with it."),
     (_I, "temporary.swept", "root count", "Unfinished files of an earlier run were removed."),
     # ------------------------------------------------------------------------------------------------------ workers
     (_D, "worker.started", "slot pid", "A worker program was started."),
@@ -111,8 +106,8 @@ EVENTS: Mapping[str, Event] = _table(
     (
         _I,
         "pool.metrics",
-        ("interval_s workers busy idle utilisation queued oldest_s settling waiting done failed rejected quarantined "
-         "jobs_per_s bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts"),
+        ("interval_s workers busy idle utilisation queued oldest_s settling waiting ended attempts_per_s "
+         "bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts"),
         "How the work goes, at even intervals.",
     ),
     # ------------------------------------------------------------------------------------------------- ledger, others

@@ -23,7 +23,8 @@ from typing import Any, TextIO
 
 import structlog
 
-from watcherd.model import LogFormat, LogLevel, LogSettings, Source
+from watcherd.model import Source
+from watcherd.settings import LogFormat, LogLevel, LogSettings
 from watcherd.telemetry.events import ALWAYS, EVENTS
 
 Fields = MutableMapping[str, Any]

@@ -18,6 +18,7 @@ import errno
 import os
 import stat
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -128,6 +129,9 @@ class Observer:
             raise OSError(errno.ENOTDIR, "the root is not a folder")
 
     def _begin(self) -> None:
+        # watchdog warns when a new folder is added twice, which copying a tree leads to and which does no harm; where
+        # warnings are errors, it would end the reader's thread.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.observers\.")
         self._reader = _Reader(self._doubt)
         self._reader.start()
         self._dispatcher = _Dispatcher(self._reader, self._doubt)

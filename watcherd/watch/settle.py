@@ -36,7 +36,8 @@ Times: `now` is monotonic seconds, `wall_ns` the wall clock at the same moment. 
 import heapq
 from dataclasses import dataclass
 
-from watcherd.model import Change, ChangeKind, JobClass, SettleSettings, Source, Stamp, Vanished
+from watcherd.model import Change, ChangeKind, JobClass, Source, Stamp, Vanished
+from watcherd.settings import SettleSettings
 
 _NS = 1_000_000_000
 _ROUNDING_S = 0.001

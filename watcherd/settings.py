@@ -1,0 +1,141 @@
+"""The types of the settings: frozen values, each with its default. How they are read and checked: `watcherd.config`.
+
+A pure leaf. Lengths of time are in seconds (`_s`), sizes in bytes (`_bytes`). `__pydantic_config__` has the
+configuration refuse keys that are not fields here; nothing of pydantic is imported for it.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from watcherd.model import PREVIEW, THUMBNAIL, Variant
+
+
+class OnDelete(StrEnum):
+    """What becomes of the derivatives of a deleted source."""
+
+    REMOVE = "remove"
+    KEEP = "keep"
+
+
+class LogFormat(StrEnum):
+    """`auto`: readable on a terminal, JSON lines elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least severe event that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootSettings:
+    """One watched directory. `path` is absolute and without symbolic links once loaded; no `variants`: all of them."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    path: str
+    variants: tuple[str, ...] = ()
+    on_delete: OnDelete = OnDelete.REMOVE
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleSettings:
+    """When an upload counts as complete (seconds)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    closed_quiet_s: float = 0.5
+    open_quiet_s: float = 5.0
+    network_quiet_s: float = 10.0
+    max_wait_s: float = 60.0
+    incomplete_grace_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What a source may be at the most; checked on its header, before anything is decoded."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    max_bytes: int = 512 * 1024 * 1024
+    max_pixels: int = 150_000_000
+    max_side: int = 65_500
+    max_frames: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """The workers. `workers` 0: one a core; `memory_bytes` 0: half of what is available (70 % above 16 GB)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    workers: int = 0
+    cpu_limit: float = 1.0
+    memory_bytes: int = 0
+    recycle_after_jobs: int = 2_000
+    recycle_above_bytes: int = 400 * 1024 * 1024
+    timeout_s: float = 60.0
+    boot_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """How often a source is tried. `faults` are its own doing, `interruptions` are not."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    max_faults: int = 3
+    max_interruptions: int = 10
+    first_delay_s: float = 5.0
+    max_delay_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """The daemon's own timers (seconds). `rescan_interval_s` 0: scan at start and in doubt only."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    rescan_interval_s: float = 3600.0
+    forget_after_s: float = 60.0
+    metrics_interval_s: float = 60.0
+    drain_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How the log is written; it goes to standard error."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    format: LogFormat = LogFormat.AUTO
+    level: LogLevel = LogLevel.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, validated and frozen. `variants` is never empty; the defaults are `thumbnail` and `preview`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    roots: tuple[RootSettings, ...] = ()
+    variants: tuple[Variant, ...] = (THUMBNAIL, PREVIEW)
+    settle: SettleSettings = field(default_factory=SettleSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def variants_of(self, root: RootSettings) -> tuple[Variant, ...]:
+        """The recipes that apply to a root, in the configuration's order."""
+        return tuple(v for v in self.variants if not root.variants or v.name in root.variants)
