@@ -35,6 +35,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class Sandbox(StrEnum):
+    """The fence around workers: as much of it as the kernel has, all of it or no start, or none of it."""
+
+    AUTO = "auto"
+    REQUIRE = "require"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootSettings:
     """One watched directory. `path` is absolute and without symbolic links once loaded; no `variants`: all of them."""
@@ -85,6 +93,7 @@ class PoolSettings:
     recycle_above_bytes: int = 400 * 1024 * 1024
     timeout_s: float = 60.0
     boot_timeout_s: float = 30.0
+    sandbox: Sandbox = Sandbox.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
 
     settings = configuration.load(config) if config else Settings()
     settings = configuration.from_command_line(watch, settings)
+    if not settings.roots and config:
+        message = "nothing to watch: add a [[roots]] table with a path, or give a folder with --watch"
+        raise configuration.ConfigError([configuration.Problem(file=config, line=1, message=message)])
     if not settings.roots:
         raise Stop(Exit.USAGE, "nothing to watch: give a folder with --watch DIR, or a file with --config FILE")
     folder = state_directory(state_dir)

@@ -260,7 +260,12 @@ class Attempts:
         if attempt.digest is None or attempt.job.source in self._no_reuse:
             return None
         wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
-        for twin in self._ledger.twins(attempt.digest, excluding=attempt.job.source):
+        source = attempt.job.source
+        # Those that are gone as well: a moved source finds its derivatives at its old place until they are removed.
+        twins = [
+            twin for gone in (False, True) for twin in self._ledger.twins(attempt.digest, excluding=source, gone=gone)
+        ]
+        for twin in twins:
             has = {(derivative.variant, derivative.fingerprint) for derivative in twin.derivatives}
             if wanted <= has and twin.source.root in self._roots:
                 return twin

@@ -24,7 +24,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, JobClass, Stamp, State
 from watcherd.pool.processes import Workers
 from watcherd.pool.sizing import memory_budget, worker_count
-from watcherd.queue.plan import Skip, plan
+from watcherd.queue.plan import DoReason, Skip, plan
 from watcherd.settings import LimitSettings, RootSettings, Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts
@@ -173,7 +173,10 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
         keeps_identity=wanted.keeps_identity,
         arriving=JobClass.BACKLOG,
     )
-    return decision.state if isinstance(decision, Skip) else None
+    if isinstance(decision, Skip):
+        return decision.state
+    # What is pending will have its turn without being found again.
+    return State.PENDING if decision.reason is DoReason.PENDING else None
 
 
 def seen_by(limits: LimitSettings) -> int:

@@ -53,7 +53,7 @@ def _serve(parts: Composition) -> str | None:
     parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
     loop.handle(Signalled, ending.signalled)
     loop.handle(Request, verbs.requested)
-    listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
+    listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     core.recover(moment_now())
     health.start()
     try:

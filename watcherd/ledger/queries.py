@@ -89,11 +89,15 @@ class Queries:
                     break
                 name = page[-1][0]
 
-    def twins(self, digest: bytes, *, excluding: Source, limit: int = 20) -> list[Entry]:
-        """Done sources with this content that are where they were (a content may lie at a million paths)."""
+    def twins(self, digest: bytes, *, excluding: Source, gone: bool = False, limit: int = 20) -> list[Entry]:
+        """Done sources with this content, those that are where they were or those that are gone.
+
+        Not all of them: a content may lie at a million paths.
+        """
         sql = (
             f"{_SOURCES} WHERE substr(s.digest, 1, 8) = substr(?, 1, 8) AND s.digest = ? AND s.state = 1"
-            " AND s.gone_at_s IS NULL AND NOT (s.root = ? AND s.name = ? AND d.path = ?) LIMIT ?"
+            f" AND s.gone_at_s IS {'NOT ' if gone else ''}NULL"
+            " AND NOT (s.root = ? AND s.name = ? AND d.path = ?) LIMIT ?"
         )
         return self._entries(sql, digest, digest, excluding.root, excluding.name, excluding.directory, limit)
 

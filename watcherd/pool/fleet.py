@@ -12,19 +12,21 @@ commands, and compares wanted with actual on every call, so that no step has to 
 
 - A worker keeps its slot until its exit is *seen*. One that is not gone `LOST_AFTER_S` after SIGKILL is *lost*: its
   slot is free again, its process is the kernel's problem (a hung disk, state D), and its exit is taken note of later.
-- Who held a job when its worker ended is always known, because a worker has one job at a time: `JobLost` names it.
-  An end by our own deadline is `TimedOut`; a signal that only others send (KILL, TERM, INT, HUP) is *outside*: the
-  source is not to blame. Anything else is the source's doing.
+- Who held a job when its worker ended is always known, because a worker has one job at a time: `JobLost` names it,
+  once. A job for a slot that cannot take one is lost at once. An end by our own deadline is `TimedOut`; a signal that
+  only others send (KILL, TERM, INT, HUP, QUIT) and an end by our own wish are *outside*: the source is not to blame.
+  Anything else is the source's doing, and so is a breach of the protocol.
 - A missed deadline brings SIGTERM, the next one SIGKILL. Other ends begin by closing the worker's socket, which a
-  healthy worker answers by leaving.
-- Deaths that no source explains (while starting or idle) and boot failures are counted. More than `MAX_UNEXPLAINED`
-  within `UNEXPLAINED_WINDOW_S`, or `MAX_BOOT_FAILURES` in a row, and the fleet gives up: restarting cannot cure it,
-  the service manager decides. Kills from outside are not counted; they only space the restarts out.
-- Draining ends idle workers and lets busy ones finish; halting ends all. Halted means: no worker left.
+  healthy worker answers by leaving. Each step is taken once, and the first reason stands.
+- Deaths and breaches that no source explains (while idle) are counted, and those while starting are boot failures.
+  Too many of them (`restarts.py`), and the fleet gives up: restarting cannot cure it, the service manager decides.
+  Kills from outside are not counted; like all deaths they space the next start out, until a worker gets ready.
+- Draining ends idle workers and lets busy ones finish; halting ends all, and there is no way back. Halted means: no
+  worker left.
+- `next_deadline` is exact: before it `tick` has nothing to do, and at it something, while nothing else happens and
+  as many workers are wanted as at the last tick.
 """
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -47,17 +49,13 @@ from watcherd.pool.orders import (
     Terminate,
     WorkerReady,
 )
+from watcherd.pool.restarts import Restarts
 from watcherd.settings import PoolSettings
 
 DISMISS_GRACE_S = 3.0
 TERM_GRACE_S = 2.0
 LOST_AFTER_S = 5.0
 SURPLUS_AFTER_S = 30.0
-MAX_UNEXPLAINED = 10
-UNEXPLAINED_WINDOW_S = 60.0
-MAX_BOOT_FAILURES = 3
-FIRST_RESPAWN_DELAY_S = 0.1
-MAX_RESPAWN_DELAY_S = 5.0
 _OUTSIDE_SIGNALS = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
 
 # ------------------------------------------------------------------------------------------------------- a slot's state
@@ -108,6 +106,12 @@ class Step(StrEnum):
     KILLED = "killed"
 
 
+_GRACE_S = {Step.DISMISSED: DISMISS_GRACE_S, Step.TERMINATED: TERM_GRACE_S, Step.KILLED: LOST_AFTER_S}
+_ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
+    Step.DISMISSED: Dismiss,
+    Step.TERMINATED: Terminate,
+    Step.KILLED: Kill,
+}
 SlotState = Starting | Idle | Busy | Stopping
 
 
@@ -130,10 +134,8 @@ class Fleet:
         self._most = most
         self._slots: dict[int, SlotState] = {}
         self._mode = Mode.RUNNING
-        self._unexplained: deque[float] = deque()
-        self._boot_failures = 0
-        self._respawn_delay_s = 0.0
-        self._respawn_at = 0.0
+        self._wanted = 0
+        self._restarts = Restarts()
         self._given_up = False
         self._busy_s = 0.0
 
@@ -173,51 +175,63 @@ class Fleet:
     def next_deadline(self) -> float | None:
         """When `tick` has something to do even if nothing happens."""
         deadlines = [state.deadline for state in self._slots.values() if not isinstance(state, Idle)]
-        rested = sorted(state.since for state in self._slots.values() if isinstance(state, Idle))
-        deadlines += [since + SURPLUS_AFTER_S for since in rested[:1] if len(self._slots) > 1]
-        if self._respawn_delay_s:
-            deadlines.append(self._respawn_at)
+        if self._mode is Mode.RUNNING:
+            useful = self._useful()
+            rested = [state.since for state in self._slots.values() if isinstance(state, Idle)]
+            if rested and useful > self._wanted:
+                deadlines.append(min(rested) + SURPLUS_AFTER_S)
+            if useful < self._wanted and len(self._slots) < self._most and not self._given_up:
+                deadlines.append(self._restarts.not_before)
         return min(deadlines, default=None)
 
     # ---- what happens
 
     def drain(self, now: float) -> list[Command]:
         """Finish what is running, start nothing."""
-        self._mode = Mode.DRAINING
+        if self._mode is Mode.RUNNING:
+            self._mode = Mode.DRAINING
         idle = [slot for slot, state in self._slots.items() if isinstance(state, Idle | Starting)]
-        return [self._dismiss(slot, StopReason.SHUTDOWN, now) for slot in idle]
+        return [self._stop(slot, StopReason.SHUTDOWN, Step.DISMISSED, now) for slot in idle]
 
     def halt(self, now: float) -> list[Command]:
-        """Stop now."""
+        """Stop now. Workers that are being ended with more than words already go on being ended so."""
         self._mode = Mode.HALTING
-        return [self._terminate(slot, StopReason.SHUTDOWN, now) for slot in list(self._slots)]
+        there = [
+            slot
+            for slot, state in self._slots.items()
+            if not isinstance(state, Stopping) or state.step is Step.DISMISSED
+        ]
+        return [self._stop(slot, StopReason.SHUTDOWN, Step.TERMINATED, now) for slot in there]
 
     def stop_job(self, job: int, now: float) -> list[Command]:
         """End the worker that holds this job (its source is gone, or its caller has gone away)."""
         held = [slot for slot, state in self._slots.items() if isinstance(state, Busy) and state.job == job]
-        return [self._terminate(slot, StopReason.SURPLUS, now) for slot in held]
+        return [self._stop(slot, StopReason.SURPLUS, Step.TERMINATED, now) for slot in held]
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Take one event in. Events for slots that are empty (lost workers) change nothing."""
         match event:
             case NotStarted():
                 self._slots.pop(event.slot, None)
-                return self._boot_failed(event.detail, now)
+                return self._give_up(self._restarts.boot_failed(event.detail, now))
             case Exited():
                 return self._exited(event, now)
+            case Assigned(slot=slot, job=job) if not isinstance(self._slots.get(slot), Idle):
+                return [JobLost(slot=slot, job=job, outcome=Crashed(how="no worker was there for it", outside=True))]
             case _ if event.slot not in self._slots:
                 return []
             case Broke():
-                return [self._kill(event.slot, StopReason.HUNG, now)]
+                return self._broken(event.slot, event.detail, now)
             case _:
                 return self._progress(event, self._slots[event.slot], now)
 
     def tick(self, now: float, *, wanted: int) -> list[Command]:
         """Compare wanted with actual: deadlines, surplus, recycling, new workers."""
+        self._wanted = min(wanted, self._most)
         commands = [command for slot in list(self._slots) for command in self._overdue(slot, now)]
         if self._mode is Mode.RUNNING:
-            commands += self._shrink(wanted, now)
-            commands += self._grow(min(wanted, self._most), now)
+            commands += self._shrink(now)
+            commands += self._grow(now)
         return commands
 
     # ---- transitions
@@ -226,14 +240,13 @@ class Fleet:
         self, event: WorkerReady | Assigned | Granted | Finished, state: SlotState, now: float
     ) -> list[Command]:
         match event, state:
-            case WorkerReady(), Starting():
-                self._boot_failures, self._respawn_delay_s = 0, 0.0
-                self._slots[event.slot] = Idle(since=now, jobs=0)
-                return [] if self._mode is Mode.RUNNING else [self._dismiss(event.slot, StopReason.SHUTDOWN, now)]
             case Finished(), Stopping():
                 self._slots[event.slot] = replace(state, job=None)
             case _, Stopping():
                 pass  # whatever else it still says, it is on its way out
+            case WorkerReady(), Starting():
+                self._restarts.worker_ready(now)
+                self._slots[event.slot] = Idle(since=now, jobs=0)
             case Assigned(job=job, timeout_s=timeout_s), Idle(jobs=jobs):
                 deadline = now + timeout_s
                 self._slots[event.slot] = Busy(
@@ -245,9 +258,9 @@ class Fleet:
                 self._busy_s += now - since
                 self._slots[event.slot] = Idle(since=now, jobs=jobs)
                 reason = self._why_end(jobs, rss_bytes)
-                return [self._dismiss(event.slot, reason, now)] if reason else []
+                return [self._stop(event.slot, reason, Step.DISMISSED, now)] if reason else []
             case _:
-                return [self._kill(event.slot, StopReason.HUNG, now)]
+                return self._broken(event.slot, f"{type(event).__name__} while {type(state).__name__}", now)
         return []
 
     def _why_end(self, jobs: int, rss_bytes: int) -> StopReason | None:
@@ -259,126 +272,110 @@ class Fleet:
             return StopReason.BLOATED
         return None
 
+    def _broken(self, slot: int, detail: str, now: float) -> list[Command]:
+        match self._slots[slot]:
+            case Starting():
+                kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
+                why = self._restarts.boot_failed(f"a worker broke the protocol at its start ({detail})", now)
+                return [kill, *self._give_up(why)]
+            case Idle():
+                kill = self._stop(slot, StopReason.HUNG, Step.KILLED, now)
+                return [kill, *self._give_up(self._restarts.died_unexplained(detail, now))]
+            case Busy():
+                return [self._stop(slot, StopReason.HUNG, Step.KILLED, now)]
+            case Stopping(step=Step.KILLED):
+                return []
+            case Stopping(reason=reason):
+                return [self._stop(slot, reason, Step.KILLED, now)]
+
     def _exited(self, event: Exited, now: float) -> list[Command]:
         state = self._slots.pop(event.slot, None)
+        outside = event.how in _OUTSIDE_SIGNALS
         match state:
-            case Busy(job=job):
-                outcome = Crashed(how=event.how, outside=event.how in _OUTSIDE_SIGNALS)
-                self._space_out(now)
-                return [JobLost(slot=event.slot, job=job, outcome=outcome)]
-            case Stopping(job=int(job), reason=StopReason.HUNG, timeout_s=timeout_s) if timeout_s:
-                return [JobLost(slot=event.slot, job=job, outcome=TimedOut(timeout_s=timeout_s))]
-            case Stopping(job=int(job), reason=reason):
-                # One that broke the protocol is to blame; one that we ended for our own reasons is not.
-                how = f"ended by us ({reason})" if reason is not StopReason.HUNG else "broke the protocol"
-                outcome = Crashed(how=how, outside=reason is not StopReason.HUNG)
-                return [JobLost(slot=event.slot, job=job, outcome=outcome)]
-            case Starting() if event.how not in _OUTSIDE_SIGNALS:
-                return self._boot_failed(f"a worker ended before it was ready ({event.how})", now)
-            case Idle() if event.how not in _OUTSIDE_SIGNALS:
-                return self._died_unexplained(event.how, now)
+            case Busy(job=job, since=since):
+                self._busy_s += now - since
+                self._restarts.space_out(now)
+                return [JobLost(slot=event.slot, job=job, outcome=Crashed(how=event.how, outside=outside))]
+            case Stopping():
+                return self._job_lost(event.slot, state)
+            case Starting() if not outside:
+                words = f": {event.last_words}" if event.last_words else ""
+                why = self._restarts.boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
+                return self._give_up(why)
+            case Idle() if not outside:
+                return self._give_up(self._restarts.died_unexplained(event.how, now))
             case Starting() | Idle():
-                self._space_out(now)
+                self._restarts.space_out(now)
         return []
 
-    def _overdue(self, slot: int, now: float) -> Iterator[Command]:
+    def _job_lost(self, slot: int, state: Stopping) -> list[Command]:
+        """What becomes of the job of a worker that we have ended. One that broke the protocol is to blame."""
+        if state.job is None:
+            return []
+        if state.timeout_s:
+            return [JobLost(slot=slot, job=state.job, outcome=TimedOut(timeout_s=state.timeout_s))]
+        broke = state.reason is StopReason.HUNG
+        how = "broke the protocol" if broke else f"ended by us ({state.reason})"
+        return [JobLost(slot=slot, job=state.job, outcome=Crashed(how=how, outside=not broke))]
+
+    def _overdue(self, slot: int, now: float) -> list[Command]:
         state = self._slots[slot]
         if isinstance(state, Idle) or now < state.deadline:
-            return
+            return []
         match state:
             case Starting():
-                yield self._kill(slot, StopReason.BOOT_FAILED, now)
-                yield from self._boot_failed("a worker was not ready in time", now)
+                kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
+                return [kill, *self._give_up(self._restarts.boot_failed("a worker was not ready in time", now))]
             case Busy():
-                yield self._terminate(slot, StopReason.HUNG, now)
+                return [self._stop(slot, StopReason.HUNG, Step.TERMINATED, now)]
             case Stopping(step=Step.DISMISSED):
-                yield self._terminate(slot, state.reason, now)
+                return [self._stop(slot, state.reason, Step.TERMINATED, now)]
             case Stopping(step=Step.TERMINATED):
-                yield self._kill(slot, state.reason, now)
-            case Stopping(step=Step.KILLED):
+                return [self._stop(slot, state.reason, Step.KILLED, now)]
+            case Stopping():
                 del self._slots[slot]
-                if state.job is not None:
-                    outcome = (
-                        TimedOut(timeout_s=state.timeout_s) if state.timeout_s else Crashed(how="lost", outside=False)
-                    )
-                    yield JobLost(slot=slot, job=state.job, outcome=outcome)
-                yield Abandon(slot=slot)
+                return [*self._job_lost(slot, state), Abandon(slot=slot)]
 
-    def _shrink(self, wanted: int, now: float) -> list[Command]:
-        surplus = sum(not isinstance(state, Stopping) for state in self._slots.values()) - wanted
+    def _useful(self) -> int:
+        return sum(not isinstance(state, Stopping) for state in self._slots.values())
+
+    def _shrink(self, now: float) -> list[Command]:
+        surplus = self._useful() - self._wanted
         rested = sorted(
             (state.since, slot)
             for slot, state in self._slots.items()
             if isinstance(state, Idle) and now >= state.since + SURPLUS_AFTER_S
         )
-        return [self._dismiss(slot, StopReason.SURPLUS, now) for _, slot in rested[: max(0, surplus)]]
+        return [self._stop(slot, StopReason.SURPLUS, Step.DISMISSED, now) for _, slot in rested[: max(0, surplus)]]
 
-    def _grow(self, wanted: int, now: float) -> list[Command]:
-        if self._given_up or now < self._respawn_at:
+    def _grow(self, now: float) -> list[Command]:
+        if self._given_up or now < self._restarts.not_before:
             return []
-        useful = sum(not isinstance(state, Stopping) for state in self._slots.values())
         free = [slot for slot in range(self._most) if slot not in self._slots]
-        spawned = free[: max(0, wanted - useful)]
+        spawned = free[: max(0, self._wanted - self._useful())]
         for slot in spawned:
             self._slots[slot] = Starting(deadline=now + self._settings.boot_timeout_s)
         return [Spawn(slot=slot) for slot in spawned]
 
     # ---- ends
 
-    def _job_of(self, slot: int) -> tuple[int | None, float]:
+    def _stop(self, slot: int, reason: StopReason, step: Step, now: float) -> Command:
+        """The only way into `Stopping`, and from one step of it to the next."""
+        job, timeout_s = None, 0.0
         match self._slots[slot]:
-            case Busy(job=job, timeout_s=timeout_s):
-                return job, timeout_s
-            case Stopping(job=job, timeout_s=timeout_s):
-                return job, timeout_s
-        return None, 0.0
-
-    def _dismiss(self, slot: int, reason: StopReason, now: float) -> Command:
-        self._slots[slot] = Stopping(reason=reason, step=Step.DISMISSED, deadline=now + DISMISS_GRACE_S, job=None)
-        return Dismiss(slot=slot, reason=reason)
-
-    def _terminate(self, slot: int, reason: StopReason, now: float) -> Command:
-        job, timeout_s = self._job_of(slot)
-        timeout_s = timeout_s if reason is StopReason.HUNG else 0.0
-        deadline = now + TERM_GRACE_S
+            case Busy() as busy:
+                self._busy_s += now - busy.since
+                job = busy.job
+                timeout_s = busy.timeout_s if (reason, step) == (StopReason.HUNG, Step.TERMINATED) else 0.0
+            case Stopping() as before:
+                job, timeout_s = before.job, before.timeout_s
         self._slots[slot] = Stopping(
-            reason=reason, step=Step.TERMINATED, deadline=deadline, job=job, timeout_s=timeout_s
+            reason=reason, step=step, deadline=now + _GRACE_S[step], job=job, timeout_s=timeout_s
         )
-        return Terminate(slot=slot, reason=reason)
+        return _ORDERS[step](slot=slot, reason=reason)
 
-    def _kill(self, slot: int, reason: StopReason, now: float) -> Command:
-        state = self._slots[slot]
-        job, _ = self._job_of(slot)
-        timeout_s = state.timeout_s if isinstance(state, Stopping) else 0.0
-        self._slots[slot] = Stopping(
-            reason=reason, step=Step.KILLED, deadline=now + LOST_AFTER_S, job=job, timeout_s=timeout_s
-        )
-        return Kill(slot=slot, reason=reason)
-
-    def _boot_failed(self, detail: str, now: float) -> list[Command]:
-        self._boot_failures += 1
-        self._space_out(now)
-        if self._boot_failures < MAX_BOOT_FAILURES:
-            return []
-        return self._give_up(f"{self._boot_failures} workers in a row could not start: {detail}")
-
-    def _died_unexplained(self, how: str, now: float) -> list[Command]:
-        self._space_out(now)
-        self._unexplained.append(now)
-        while self._unexplained and self._unexplained[0] < now - UNEXPLAINED_WINDOW_S:
-            self._unexplained.popleft()
-        if len(self._unexplained) <= MAX_UNEXPLAINED:
-            return []
-        return self._give_up(f"{len(self._unexplained)} idle workers died within {UNEXPLAINED_WINDOW_S:.0f} s ({how})")
-
-    def _give_up(self, detail: str) -> list[Command]:
-        if self._given_up or self._mode is not Mode.RUNNING:
+    def _give_up(self, why: str | None) -> list[Command]:
+        if why is None or self._given_up or self._mode is not Mode.RUNNING:
             return []
         self._given_up = True
-        return [GiveUp(detail=detail)]
-
-    def _space_out(self, now: float) -> None:
-        """Each death in a row without a worker getting ready doubles the pause before the next start."""
-        doubled = self._respawn_delay_s * 2 or FIRST_RESPAWN_DELAY_S
-        self._respawn_delay_s = min(doubled, MAX_RESPAWN_DELAY_S)
-        self._respawn_at = now + self._respawn_delay_s
+        return [GiveUp(detail=why)]

@@ -216,8 +216,13 @@ def identified(message: Identified) -> dict[str, object]:
 
 
 def parse_from_worker(frame: Frame) -> FromWorker:
-    """What a worker said, with nothing of it believed unchecked."""
+    """What a worker said, with nothing of it believed unchecked.
+
+    Raises FrameError, and nothing else; the frame's descriptors are then still the caller's to close.
+    """
     body = frame.body
+    if frame.descriptors and body.get("type") != "ended":
+        raise FrameError(f"{len(frame.descriptors)} descriptors beside a message that has none")
     match body.get("type"):
         case "ready":
             return Ready(missing_layers=tuple(_text(layer) for layer in _list(body, "missing_layers")))
@@ -226,7 +231,7 @@ def parse_from_worker(frame: Frame) -> FromWorker:
         case "ended":
             return _parse_ended(frame)
         case other:
-            raise FrameError(f"a worker said {_text(str(other))!r}")
+            raise FrameError(f"a worker said {_text(other)!r}")
 
 
 def _parse_identified(body: Mapping[str, Any]) -> Identified:
@@ -264,8 +269,7 @@ def _parse_ended(frame: Frame) -> Ended:
 
 
 def _outcome(body: Mapping[str, Any]) -> Rendered | Ignored | Incomplete | Rejected | Failed:
-    detail = _text(body.get("detail"))
-    reason = str(body.get("reason"))
+    detail, reason = _text(body.get("detail")), _text(body.get("reason"))
     try:
         match body.get("outcome"):
             case "rendered":
@@ -281,7 +285,7 @@ def _outcome(body: Mapping[str, Any]) -> Rendered | Ignored | Incomplete | Rejec
             case _:
                 raise FrameError("ended without an outcome")
     except ValueError as error:
-        raise FrameError(f"ended with an unknown reason: {error}") from error
+        raise FrameError(f"ended with an unknown reason: {reason!r}") from error
 
 
 def _made(item: object) -> Made:
@@ -299,7 +303,7 @@ def _integer(body: Mapping[str, Any], key: str) -> int:
 
 def _seconds(body: Mapping[str, Any], key: str) -> float:
     value = body.get(key)
-    if not isinstance(value, int | float) or not 0 <= value < 1e9:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e9:
         raise FrameError(f"{key} is not a length of time")
     return float(value)
 
@@ -312,9 +316,10 @@ def _list(body: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _text(value: object) -> str:
+    """A short text without what would move a terminal's cursor or could not be encoded (lone surrogates)."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise FrameError("a text is missing or too long")
-    return value
+    return "".join(c if c.isprintable() else "?" for c in value)
 
 
 def _digest(body: Mapping[str, Any]) -> bytes | None:

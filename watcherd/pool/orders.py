@@ -47,10 +47,11 @@ class Broke:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exited:
-    """Its exit was seen. `how` is a signal's name or "exit N"."""
+    """Its exit was seen. `how` is a signal's name or "exit N"; `last_words` is the last line of what it complained."""
 
     slot: int
     how: str
+    last_words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

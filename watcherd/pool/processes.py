@@ -14,16 +14,18 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from watcherd.model import StopReason
-from watcherd.pool.frames import Decoder, Frame, FrameError, encode
+from watcherd.pool.frames import MAX_TEXT, Decoder, Frame, FrameError, encode
+from watcherd.settings import Sandbox
 
 _READ_BYTES = 64 * 1024
 _MAX_READS = 16
-_ANCILLARY_BYTES = socket.CMSG_SPACE(64 * 4)
 _STDERR_TAIL_BYTES = 2_000
+_CLOSE_S = 5.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NOT_FOR_WORKERS = (
     "NOTIFY_SOCKET",
@@ -63,13 +65,31 @@ class Ending:
     stderr: str
     stop_reason: StopReason | None
 
+    @property
+    def last_words(self) -> str:
+        """The last line of what it complained, as short as a message may be."""
+        line = (self.stderr.strip().splitlines() or [""])[-1][:MAX_TEXT]
+        return "".join(c if c.isprintable() else "?" for c in line)
+
 
 class Workers:
-    """All worker processes, by slot. One thread owns them, the one that starts them (PDEATHSIG follows threads)."""
+    """All worker processes, by slot. One thread owns them, the one that starts them (PDEATHSIG follows threads).
 
-    def __init__(self, *, memory_bytes: int = 0, module: str = "watcherd.pool.worker") -> None:
+    `memory_bytes` bounds a worker's address space (0: not). `environment` goes on top of what workers inherit.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory_bytes: int = 0,
+        sandbox: Sandbox = Sandbox.AUTO,
+        module: str = "watcherd.pool.worker",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._memory_bytes = memory_bytes
+        self._sandbox = sandbox
         self._module = module
+        self._environment = dict(environment or {})
         self._workers: dict[int, Worker] = {}
         self._lost: list[Worker] = []
 
@@ -83,43 +103,46 @@ class Workers:
         return iter(list(self._workers.values()))
 
     def spawn(self, slot: int) -> Worker:
-        """Start a worker. Raises OSError where the system has no process or descriptor left."""
-        ours, theirs = socket.socketpair()
-        stderr = -1
-        try:
-            stderr = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
-            process = subprocess.Popen(
-                self._command(theirs.fileno()),
-                cwd="/",
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
+        """Start a worker. Raises OSError where the system has no process or descriptor left; nothing is left then."""
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                stderr = os.memfd_create("worker-stderr", os.MFD_CLOEXEC)
+                undo.callback(os.close, stderr)
+                process = self._start(theirs.fileno(), stderr)
+            undo.callback(_end_now, process)
             pidfd = os.pidfd_open(process.pid)
-        except BaseException:
-            ours.close()
-            if stderr >= 0:
-                os.close(stderr)
-            raise
-        finally:
-            theirs.close()
+            undo.pop_all()
         ours.setblocking(False)
         worker = Worker(slot, process, pidfd, ours, stderr, Decoder())
         self._workers[slot] = worker
         return worker
 
-    def _command(self, descriptor: int) -> list[str]:
-        arguments = [str(descriptor), str(os.getpid()), str(self._memory_bytes)]
-        return [sys.executable, "-P", "-m", self._module, *arguments]
+    def _start(self, descriptor: int, stderr: int) -> subprocess.Popen[bytes]:
+        arguments = [str(descriptor), str(os.getpid()), str(self._memory_bytes), self._sandbox.value]
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module, *arguments],
+            cwd="/",
+            env=_environment() | self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(descriptor,),
+            process_group=0,
+        )
 
     def send(self, slot: int, body: Mapping[str, object], descriptors: Sequence[int] = ()) -> bool:
-        """Send one message; False where the worker does not take it. The descriptors stay the caller's."""
+        """Send one message; False where the worker does not take it. The descriptors stay the caller's.
+
+        A worker that has closed its end is about to exit, or else hangs: either will be seen, and says more of why than
+        this call could. So it counts as sent.
+        """
         data = encode(body, len(descriptors))
         try:
             return socket.send_fds(self._workers[slot].connection, [data], list(descriptors)) == len(data)
+        except ConnectionError:
+            return True
         except OSError:
             return False
 
@@ -135,11 +158,14 @@ class Workers:
                 worker.decoder.feed(data, descriptors)
                 frames.extend(worker.decoder.frames())
                 if flags & socket.MSG_CTRUNC:
-                    return frames, "more descriptors than announced"
+                    return frames, "more descriptors at once than anybody needs"
                 if not data:
                     worker.at_end = True
                     return frames, None
         except BlockingIOError:
+            return frames, None
+        except ConnectionError:  # it ended before it had read everything: its exit tells how
+            worker.at_end = True
             return frames, None
         except OSError as error:
             return frames, str(error)
@@ -148,15 +174,22 @@ class Workers:
         return frames, None
 
     def dismiss(self, slot: int, reason: StopReason) -> None:
-        """Let the worker read end-of-file, on which it leaves; what it still has to say can be read."""
-        worker = self._workers[slot]
+        """Let the worker read end-of-file, on which it leaves; what it still has to say can be read.
+
+        A slot without a worker (it could not be started) is no error, neither here nor in `kill`.
+        """
+        worker = self._workers.get(slot)
+        if worker is None:
+            return
         worker.stop_reason = reason
         with contextlib.suppress(OSError):  # it may have gone already; its exit will be seen
             worker.connection.shutdown(socket.SHUT_WR)
 
     def kill(self, slot: int, reason: StopReason, number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal. A process that is already gone is no error."""
-        worker = self._workers[slot]
+        worker = self._workers.get(slot)
+        if worker is None:
+            return
         worker.stop_reason = reason
         with contextlib.suppress(ProcessLookupError):  # likewise
             signal.pidfd_send_signal(worker.pidfd, number)
@@ -179,6 +212,16 @@ class Workers:
         self._lost.append(worker)
         _close(worker)
 
+    def close(self, within_s: float = _CLOSE_S) -> None:
+        """End all workers now, and let go of everything. Those that do not die within the time are left behind."""
+        for worker in self:
+            worker.process.kill()
+        deadline = time.monotonic() + within_s
+        for worker in self:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            self.abandon(worker.slot)
+
     def rss_bytes(self, slot: int) -> int:
         """The worker's resident memory now; 0 where it is gone."""
         try:
@@ -192,6 +235,11 @@ def _environment() -> dict[str, str]:
     """Ours, less what is the daemon's alone, and one libvips thread a worker: N workers are already N threads."""
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
     return inherited | {"VIPS_CONCURRENCY": "1", "VIPS_WARNING": "0"}
+
+
+def _end_now(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _how(code: int) -> str:

@@ -14,7 +14,7 @@ _PIXELS_PER_SECOND = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What there is: usable cores, memory that could be had now, and the share of cores that a cgroup leaves us."""
+    """What there is: cores that this process may use, and memory that could be had now."""
 
     cores: int
     available_bytes: int
@@ -29,10 +29,15 @@ def memory_budget(settings: PoolSettings, machine: Machine) -> int:
 
 
 def worker_count(settings: PoolSettings, machine: Machine, budget_bytes: int) -> int:
-    """The most workers to run at once: the least of what is set, the cores allowed, and what memory carries."""
+    """The most workers to run at once: the least of what is set, the cores allowed, and what memory carries.
+
+    A number that is set may be above the number of cores, unless a limit on them is set as well.
+    """
     by_cores = max(1, round(machine.cores * settings.cpu_limit))
     by_memory = max(1, budget_bytes // TYPICAL_JOB_BYTES)
-    return max(1, min(settings.workers or by_cores, by_memory))
+    if not settings.workers:
+        return min(by_cores, by_memory)
+    return min(settings.workers, by_memory) if settings.cpu_limit >= 1 else min(settings.workers, by_cores, by_memory)
 
 
 def wanted_workers(most: int, *, waiting: int, in_hand: int, warm: int = 1) -> int:

@@ -1,0 +1,50 @@
+"""When a new worker may be started, and when starting workers is of no use any more. Pure.
+
+Responsible for: counting ends that no source explains, spacing starts out. Not responsible for: which end is which
+(`fleet.py` knows).
+"""
+
+from collections import deque
+
+MAX_UNEXPLAINED = 10
+UNEXPLAINED_WINDOW_S = 60.0
+MAX_BOOT_FAILURES = 3
+FIRST_RESPAWN_DELAY_S = 0.1
+MAX_RESPAWN_DELAY_S = 5.0
+
+
+class Restarts:
+    """The fleet's restart budget. `not_before` is the instant before which no worker is started."""
+
+    def __init__(self) -> None:
+        self.not_before = 0.0
+        self._delay_s = 0.0
+        self._unexplained: deque[float] = deque()
+        self._boot_failures = 0
+
+    def worker_ready(self, now: float) -> None:
+        """Starting works: nothing stands in the way of the next."""
+        self._boot_failures, self._delay_s, self.not_before = 0, 0.0, now
+
+    def space_out(self, now: float) -> None:
+        """Each death in a row without a worker getting ready doubles the pause before the next start."""
+        self._delay_s = min(self._delay_s * 2 or FIRST_RESPAWN_DELAY_S, MAX_RESPAWN_DELAY_S)
+        self.not_before = now + self._delay_s
+
+    def boot_failed(self, detail: str, now: float) -> str | None:
+        """A worker did not get ready by its own doing. Why to give up, or None."""
+        self.space_out(now)
+        self._boot_failures += 1
+        if self._boot_failures < MAX_BOOT_FAILURES:
+            return None
+        return f"{self._boot_failures} workers in a row could not start: {detail}"
+
+    def died_unexplained(self, how: str, now: float) -> str | None:
+        """A worker ended that held no job, and nobody killed it. Why to give up, or None."""
+        self.space_out(now)
+        self._unexplained.append(now)
+        while self._unexplained[0] < now - UNEXPLAINED_WINDOW_S:
+            self._unexplained.popleft()
+        if len(self._unexplained) <= MAX_UNEXPLAINED:
+            return None
+        return f"{len(self._unexplained)} idle workers died within {UNEXPLAINED_WINDOW_S:.0f} s ({how})"
