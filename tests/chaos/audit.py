@@ -308,41 +308,33 @@ def _decode(data: bytes, path: bytes, report: Report) -> Image.Image | None:
 
 
 class _Seen(NamedTuple):
+    """A source's upright size, and a small grey sample where two programs must agree on its colours."""
+
     size: tuple[int, int]
-    sample: Image.Image
+    sample: Image.Image | None
 
 
 def _upright(full: bytes) -> _Seen | None:
-    """The source's upright size and a small grey sample; None where Pillow cannot read it (then nothing is compared)."""
+    """What a source shows; None where Pillow cannot read it (then nothing is compared)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(os.fsdecode(full)) as picture:
                 width, height = picture.size
                 turned = picture.getexif().get(0x0112, 1) in {5, 6, 7, 8}
+                is_plain = picture.mode in {"L", "RGB"} and "transparency" not in picture.info
                 picture.draft("RGB", (256, 256))
-                flat = _on_white(picture)
-                upright = ImageOps.exif_transpose(flat) if picture.format != "AVIF" else flat
+                upright = ImageOps.exif_transpose(picture)
+                sample = upright.convert("L").resize((16, 16), Image.Resampling.BOX) if is_plain else None
     except Exception:  # noqa: BLE001  formats are the daemon's matter
         return None
-    return _Seen((height, width) if turned else (width, height), upright.convert("L").resize((16, 16), Image.BOX))
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode not in {"RGBA", "LA", "PA", "P"}:
-        return picture
-    colours = picture.convert("RGBA")
-    flat = Image.new("RGBA", colours.size, "white")
-    flat.alpha_composite(colours)
-    exif = picture.getexif()
-    flat.info["exif"] = exif.tobytes() if exif else b""
-    return flat
+    return _Seen((height, width) if turned else (width, height), sample)
 
 
 def _compare(path: bytes, data: bytes, source: _Seen, box: Box, report: Report) -> None:
     try:
         picture = Image.open(io.BytesIO(data))
-        sample = picture.convert("L").resize((16, 16), Image.BOX)
+        sample = picture.convert("L").resize((16, 16), Image.Resampling.BOX)
     except Exception:  # noqa: BLE001  told by _decode
         return
     scale = min(1.0, box[0] / source.size[0], box[1] / source.size[1])
@@ -352,6 +344,8 @@ def _compare(path: bytes, data: bytes, source: _Seen, box: Box, report: Report) 
         return
     if picture.getexif():
         report.add(path, "carries EXIF data")
+    if source.sample is None:
+        return
     difference = ImageStat.Stat(ImageChops.difference(sample, source.sample)).mean[0]
     if difference > _MOST_DIFFERENCE:
         report.add(path, f"does not look like its source (difference {difference:.1f})")

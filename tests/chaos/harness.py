@@ -153,13 +153,12 @@ class Daemon:
         workers = self.workers()
         self.signal(signal.SIGKILL)
         self.process.wait(timeout=10)
-        _, alive = psutil.wait_procs(workers, timeout=10)
-        assert not alive, f"workers outlive their daemon: {alive}"
+        eventually(lambda: not any(map(_lives, workers)), within_s=10, what="workers end with their daemon")
 
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
         try:
-            return [child for child in psutil.Process(self.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+            return [child for child in psutil.Process(self.pid).children() if _lives(child)]
         except psutil.NoSuchProcess:
             return []
 
@@ -170,9 +169,9 @@ class Daemon:
         workers = self.workers()
         self._process.kill()
         self._process.wait(timeout=10)
-        _, alive = psutil.wait_procs(workers, timeout=5)
-        for worker in alive:
-            worker.kill()
+        for worker in workers:
+            if _lives(worker):  # not one that waits for its new parent's attention
+                worker.kill()
 
     # ---- its log
 
@@ -264,6 +263,14 @@ class Daemon:
         after, elapsed = _use(self.pid), time.monotonic() - started
         main, everyone, cpu = (b - a for a, b in zip(before, after, strict=True))
         return Rest(seconds=elapsed, main_wakeups=int(main), all_wakeups=int(everyone), cpu_s=cpu)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one that nobody has taken note of yet (a zombie) has."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _use(pid: int) -> tuple[float, float, float]:

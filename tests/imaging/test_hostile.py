@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from time import thread_time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -157,3 +158,22 @@ def test_a_wrong_extension_and_a_lying_header_are_told_by_content() -> None:
     quarters().save(png, "PNG")
     assert isinstance(outcome(png.getvalue() + FILES["jpeg"]), Rendering)
     assert isinstance(outcome(b"\xff\xd8\xff" + png.getvalue()), Incomplete | Rejected)
+
+
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"\xff\xd8\xff\xe0\x00\x04\x00\x00", b"\xff"),
+        (b"\xff\xd8\xff", b"\x00"),
+        (b"\xff\xd8\xff\xe0", b"\x00\x02\xff\xe0"),
+        (b"\x89PNG\r\n\x1a\n", b"\0\0\0\0tEXt\0\0\0\0"),
+        (b"\0\0\0\x0cftypavif\0\0\0\x08free", b"\0\0\0\x08free"),
+        (b"II*\0\x08\0\0\0", b"\xff\x0f"),
+        (b"8BPS\0\1" + bytes(6) + b"\0\x38\0\4\x93\xe0\0\4\x93\xe0\0\x08\0\3" + bytes(12) + b"\0\1", b"\xff\xff"),
+    ],
+)
+def test_no_structure_is_walked_for_ever(head: bytes, part: bytes) -> None:
+    data = head + part * (8_000_000 // len(part))
+    started = thread_time()
+    outcome(data)
+    assert thread_time() - started < 1.5

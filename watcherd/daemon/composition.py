@@ -62,7 +62,7 @@ class Composition:
         self.hands = {number: Hands(self._place(root), post=self.inbox.post) for number, root in self.roots.items()}
         self.scanners = {number: self._scanner(root) for number, root in self.roots.items()}
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
-        self.workers = Workers(module=module)
+        self.workers = Workers(sandbox=settings.pool.sandbox, module=module)
         self.loop = Loop(
             core=self.core,
             inbox=self.inbox,

@@ -67,7 +67,8 @@ class Crew:
                 return [*self._fleet.handle(Broke(slot=slot, detail=detail), moment.now)]
             case WorkerEnded(slot=slot, ending=ending):
                 self._log_ending(slot, ending)
-                return [*self._fleet.handle(Exited(slot=slot, how=ending.how), moment.now)]
+                exited = Exited(slot=slot, how=ending.how, last_words=ending.last_words)
+                return [*self._fleet.handle(exited, moment.now)]
             case NotStarted():
                 return [*self._fleet.handle(item, moment.now)]
 

@@ -153,6 +153,9 @@ class Health:
                 pending_s = hands.oldest_pending(moment.now) or 0.0
                 self._all(self.core.conditions.hung(root, moment, is_hung=pending_s > OVERDUE_S))
             self._all(self.core.conditions.look_for_absent())
+            if not self.core.ledger.is_in_place():
+                # What is written to it now would be lost with us: end, and begin anew from the marks.
+                self.core.failure = f"the ledger {self.core.ledger.path} was removed or replaced under the daemon"
             for root, watcher in self.watchers.items():
                 self._look_after(root, watcher, moment.now)
         return self.timer.deadline()

@@ -64,6 +64,7 @@ def scan(
         loop.handle(Signalled, course.signalled)
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
         loop.run(course.is_over)
+        progress(core.tally.counts(SCAN_TICKET), 0)
         return core.tally.close(SCAN_TICKET), course.exit_code
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from watcherd.imaging.geometry import plan
 from watcherd.model import Variant
 
-_BASE_BYTES = 12 * 1024 * 1024
-_STREAMED_ROWS = 512
+_BASE_BYTES = 16 * 1024 * 1024
+_STREAMED_ROWS = 1536
 _OUTPUT_PIXEL_BYTES = 16  # scaled picture, its turned copy, the encoder's, and its coefficients
 
 

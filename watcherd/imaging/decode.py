@@ -8,7 +8,7 @@ A decoder may raise anything on hostile bytes. Only here and in `render.py` that
 
 from collections.abc import Sequence
 
-from watcherd.imaging import jpeg, pillow
+from watcherd.imaging import heif, jpeg, pillow
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of
@@ -23,7 +23,8 @@ _FRAMED = frozenset((Kind.GIF, Kind.WEBP))
 _PAGED = frozenset((Kind.GIF, Kind.WEBP, Kind.TIFF))
 _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "complex": 8}
 _COEFFICIENT_BYTES = 2
-_PILLOW_PIXEL_BYTES = 8  # its own four bytes a pixel, and the copy for libvips
+_PIXEL_BYTES = {Kind.AVIF: 10.0, Kind.HEIC: 6.0, Kind.WEBP: 5.0, Kind.GIF: 6.0}
+_PILLOW_PIXEL_BYTES = 8.0  # its own four bytes a pixel, and the copy for libvips
 _JPEG_SHRINKS = (8, 4, 2)
 _WEBP_HEADROOM = 2.0
 
@@ -100,9 +101,13 @@ def _too_many(reason: Reason, number: int, unit: str, setting: str, limit: int) 
 
 def _look(kind: Kind, decoder: Decoder, data: Content) -> Look | Rejected:
     try:
-        if decoder.engine is Engine.PILLOW:
-            return _look_by_pillow(decoder.name, data)
-        return _look_at_jpeg(data) if kind is Kind.JPEG else _look_by_vips(kind, decoder, data)
+        if kind is Kind.JPEG:
+            return _look_at_jpeg(data)
+        return (
+            _look_by_vips(kind, decoder, data)
+            if decoder.engine is Engine.VIPS
+            else _look_elsewhere(kind, decoder, data)
+        )
     except MemoryError:
         raise
     except NotImplementedError as error:
@@ -126,15 +131,19 @@ def _look_by_vips(kind: Kind, decoder: Decoder, data: Content) -> Look:
     image = _load(decoder.name, data, strict=False)
     frames = image.get("n-pages") if kind in _PAGED and image.get_typeof("n-pages") else 1
     interlaced = image.get_typeof("interlaced") and image.get("interlaced")
-    pixel_bytes = image.bands * _SAMPLE_BYTES.get(image.format, 16)
+    pixel_bytes = _PIXEL_BYTES.get(kind, image.bands * _SAMPLE_BYTES.get(image.format, 16))
     streams = kind is Kind.PNG and not interlaced
     return Look(width=image.width, height=image.height, frames=frames, pixel_bytes=pixel_bytes, streams=streams)
 
 
-def _look_by_pillow(name: str, data: Content) -> Look:
-    with pillow.opened(data, name, max_pixels=None, strict=False) as picture:
-        width, height = picture.size
-    return Look(width=width, height=height, frames=1, pixel_bytes=_PILLOW_PIXEL_BYTES, streams=False)
+def _look_elsewhere(kind: Kind, decoder: Decoder, data: Content) -> Look:
+    if decoder.engine is Engine.HEIF:
+        width, height = heif.size_of(data)
+    else:
+        with pillow.opened(data, decoder.name, max_pixels=None, strict=False) as picture:
+            width, height = picture.size
+    pixel_bytes = _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
+    return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
 
 
 # ------------------------------------------------------------------------------------------------- opening a picture
@@ -151,6 +160,8 @@ def open_picture(kind: Kind, data: Content, *, shrink: float, strict: bool, max_
         raise NotImplementedError(decoder.detail)
     if decoder.engine is Engine.PILLOW:
         return pillow.read(data, decoder.name, shrink=int(shrink), max_pixels=max_pixels, strict=strict)
+    if decoder.engine is Engine.HEIF:
+        return heif.read(data)
     if kind is Kind.JPEG:
         return _open_jpeg(decoder.name, data, shrink, strict=strict)
     if kind is Kind.WEBP and shrink > _WEBP_HEADROOM:
@@ -158,12 +169,12 @@ def open_picture(kind: Kind, data: Content, *, shrink: float, strict: bool, max_
     return _load(decoder.name, data, strict=strict)
 
 
-def open_fallback(kind: Kind, data: Content, *, shrink: float, strict: bool, max_pixels: int) -> pyvips.Image:
-    """The same by the second decoder, for what libvips was built without."""
+def open_fallback(kind: Kind, data: Content, *, strict: bool) -> pyvips.Image:
+    """The same by the second decoder, for what the first one was built without."""
     decoder = decoder_for(kind)
     if isinstance(decoder, Rejected) or not decoder.fallback:
         raise NotImplementedError(f"{kind} has one decoder only")
-    return pillow.read(data, decoder.fallback, shrink=int(shrink), max_pixels=max_pixels, strict=strict)
+    return _load(decoder.fallback, data, strict=strict)
 
 
 def open_frames(kind: Kind, data: Content, frames: int) -> pyvips.Image | None:

@@ -23,6 +23,7 @@ class Engine(StrEnum):
 
     VIPS = "vips"
     PILLOW = "pillow"
+    HEIF = "heif"
     NONE = "none"
 
 
@@ -30,7 +31,7 @@ class Engine(StrEnum):
 class Decoder:
     """How a kind is read.
 
-    `name` is the libvips operation or Pillow's format; `fallback` is Pillow's format for what libvips was built
+    `name` is the libvips operation or Pillow's format; `fallback` is the libvips operation for what Pillow was built
     without. `extra` is ours, `module` what it installs; without `module` the extra has no decoder yet.
     """
 
@@ -42,12 +43,12 @@ class Decoder:
     refusal: str = ""
 
 
-def _vips(name: str, fallback: str = "") -> Decoder:
-    return Decoder(Engine.VIPS, name, fallback)
+def _vips(name: str) -> Decoder:
+    return Decoder(Engine.VIPS, name)
 
 
-def _pillow(name: str) -> Decoder:
-    return Decoder(Engine.PILLOW, name)
+def _pillow(name: str, fallback: str = "") -> Decoder:
+    return Decoder(Engine.PILLOW, name, fallback)
 
 
 DECODERS: dict[Kind, Decoder] = {
@@ -56,7 +57,7 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.WEBP: _vips("webpload_source"),
     Kind.GIF: _vips("gifload_source"),
     Kind.TIFF: _vips("tiffload_source"),
-    Kind.AVIF: _vips("heifload_source", fallback="AVIF"),
+    Kind.AVIF: _pillow("AVIF", fallback="heifload_source"),  # dav1d: half the time and memory
     Kind.BMP: _pillow("BMP"),
     Kind.ICO: _pillow("ICO"),
     Kind.TGA: _pillow("TGA"),
@@ -64,7 +65,7 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.PPM: _pillow("PPM"),
     Kind.JP2: _pillow("JPEG2000"),
     Kind.PSD: _pillow("PSD"),
-    Kind.HEIC: Decoder(Engine.PILLOW, "HEIF", extra="heif", module="pillow_heif"),
+    Kind.HEIC: Decoder(Engine.HEIF, extra="heif", module="pillow_heif"),
     Kind.JXL: Decoder(Engine.NONE, extra="jxl"),
     Kind.RAW: Decoder(Engine.NONE, extra="raw"),
     Kind.PDF: Decoder(Engine.NONE, extra="pdf"),

@@ -5,6 +5,7 @@ Not responsible for: pixels; previews inside of segments are skipped with them.
 A pure leaf; never trusts a number that it reads.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from watcherd.imaging.tiff import Content
@@ -14,7 +15,8 @@ END_OF_IMAGE = b"\xff\xd9"
 _SCAN = 0xDA
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 _MULTISCAN = (0xC2, 0xC6, 0xCA, 0xCE)
-_HALVED_CHROMA = 1.5
+_ALONE = frozenset((0x00, 0x01, 0xD8, *range(0xD0, 0xD8)))  # markers without a length
+_MAX_STEPS = 20_000
 _FULL_CHROMA = 3.0
 
 
@@ -30,22 +32,32 @@ class Frame(NamedTuple):
 def frame_of(data: Content) -> Frame:
     """The frame header and the first scan of the main picture."""
     depth, samples, progressive = 0, _FULL_CHROMA, False
-    position = 2
-    while position + 4 <= len(data):
-        marker = data[position + 1]
-        if data[position] != 0xFF or marker == 0xFF:
-            position += 1  # fill bytes and rubbish between segments: decoders skip them too
-        elif marker == _SCAN:
+    for marker, position, length in _segments(data):
+        if marker == _SCAN:
             return Frame(position, depth, samples, progressive)
-        elif marker in (0x00, 0x01, 0xD8) or 0xD0 <= marker <= 0xD7:
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
+            header = data[position + 4 : position + 2 + length]
+            depth, progressive = header[0] if header else 0, marker in _MULTISCAN
+            samples = _samples(header[6:])
+    return Frame(-1, depth, samples, progressive)
+
+
+def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
+    """Marker, position and length of each segment. Rubbish and fill bytes between them are skipped, as decoders do."""
+    position = 2
+    for _ in range(_MAX_STEPS):
+        position = data.find(b"\xff", position)
+        if position < 0 or position + 4 > len(data):
+            return
+        marker = data[position + 1]
+        if marker == 0xFF:
+            position += 1
+        elif marker in _ALONE:
             position += 2
         else:
             length = max(2, int.from_bytes(data[position + 2 : position + 4], "big"))
-            if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
-                depth, progressive = data[position + 4] if position + 4 < len(data) else 0, marker in _MULTISCAN
-                samples = _samples(data[position + 9 : position + 2 + length])
+            yield marker, position, length
             position += 2 + length
-    return Frame(-1, depth, samples, progressive)
 
 
 def _samples(components: bytes) -> float:

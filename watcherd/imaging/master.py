@@ -107,7 +107,7 @@ def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
 
 
 def _by_fallback(task: Task, detail: str, *, strict: bool) -> Master | _Fault:
-    """The other decoder, once: libvips opens some files that it was built without the means to decode."""
+    """The other decoder, once: libraries open some files that they were built without the means to decode."""
     try:
         return _decoded(task, strict=strict, fallback=True)
     except Exception:  # noqa: BLE001 - the first decoder's words are the better ones
@@ -116,9 +116,11 @@ def _by_fallback(task: Task, detail: str, *, strict: bool) -> Master | _Fault:
 
 def _decoded(task: Task, *, strict: bool, fallback: bool) -> Master:
     forget_warnings()
-    opening = open_fallback if fallback else open_picture
-    shrink = 1 / min(1.0, _largest_scale(task))
-    image = opening(task.kind, task.data, shrink=shrink, strict=strict, max_pixels=task.limits.max_pixels)
+    if fallback:
+        image = open_fallback(task.kind, task.data, strict=strict)
+    else:
+        shrink = 1 / min(1.0, _largest_scale(task))
+        image = open_picture(task.kind, task.data, shrink=shrink, strict=strict, max_pixels=task.limits.max_pixels)
     turned = image.get_typeof("orientation") and image.get("orientation") >= 5
     width, height = task.header.width, task.header.height
     size = (height, width) if turned else (width, height)

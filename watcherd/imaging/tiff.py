@@ -6,7 +6,6 @@ A pure leaf; works on whatever can be sliced into bytes, and never trusts a numb
 """
 
 import mmap
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 Content = bytes | mmap.mmap
@@ -14,6 +13,7 @@ Content = bytes | mmap.mmap
 
 _MAX_ENTRIES = 4096
 _MAX_PAGES = 1000
+_MAX_VALUES = 1 << 18
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CFA_PHOTOMETRIC = (32803, 34892)
 _STRIPS, _TILES, _OLD_JPEG = (273, 279), (324, 325), (513, 514)
@@ -23,7 +23,16 @@ class Directory(NamedTuple):
     """One page: where each tag's values lie (position, bytes per value, count)."""
 
     tags: dict[int, tuple[int, int, int]]
-    following: int
+
+
+class _Form(NamedTuple):
+    """How a file writes its numbers: TIFF, or BigTIFF with its wider ones."""
+
+    order: Literal["little", "big"]
+    count_bytes: int
+    entry_bytes: int
+    offset_bytes: int
+    first_at: int
 
 
 def byte_order(head: Content) -> Literal["little", "big"] | None:
@@ -37,7 +46,7 @@ def is_camera_raw(head: Content) -> bool:
     """Camera makers use the container: a DNG version, a colour filter array, or a reduced first page give it away."""
     if head[8:10] == b"CR":
         return True
-    page = next(directories(head), None)
+    page = first_page(head)
     if page is None:
         return False
     photometric = values(head, page, 262, limit=1)
@@ -45,42 +54,48 @@ def is_camera_raw(head: Content) -> bool:
     return 50706 in page.tags or (photometric[:1] or [0])[0] in _CFA_PHOTOMETRIC or (reduced and 330 in page.tags)
 
 
-def directories(data: Content) -> Iterator[Directory]:
-    """The pages, as far as their directories lie inside the data."""
+def first_page(data: Content) -> Directory | None:
+    """The first page's directory, if it lies inside the data."""
+    form = _form_of(data)
+    position = _number(data, form.first_at, form.offset_bytes, form) if form else 0
+    if form is None or not position or _next_at(data, position, form) is None:
+        return None
+    start = position + form.count_bytes
+    count = _number(data, position, form.count_bytes, form)
+    return Directory(dict(_entry(data, start + i * form.entry_bytes, form) for i in range(count)))
+
+
+def _form_of(data: Content) -> _Form | None:
     order = byte_order(data)
     if order is None:
-        return
-    wide = data[2:4] in (b"+\x00", b"\x00+")
-    position = int.from_bytes(data[8:16] if wide else data[4:8], order)
-    seen: set[int] = set()
-    while position and position not in seen and len(seen) < _MAX_PAGES:
-        seen.add(position)
-        page = _directory(data, position, order, wide=wide)
-        if page is None:
-            return
-        yield page
-        position = page.following
-
-
-def _directory(data: Content, position: int, order: Literal["little", "big"], *, wide: bool) -> Directory | None:
-    count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if wide else (2, 12, 4)
-    count = int.from_bytes(data[position : position + count_bytes], order)
-    end = position + count_bytes + count * entry_bytes
-    if not 0 < count <= _MAX_ENTRIES or end + offset_bytes > len(data):
         return None
-    tags: dict[int, tuple[int, int, int]] = {}
-    for at in range(position + count_bytes, end, entry_bytes):
-        tag, kind = (int.from_bytes(data[at + i : at + i + 2], order) for i in (0, 2))
-        amount = int.from_bytes(data[at + 4 : at + 4 + offset_bytes], order)
-        width = _TYPE_BYTES.get(kind, 1)
-        place = at + 4 + offset_bytes
-        if width * amount > offset_bytes:
-            place = int.from_bytes(data[place : place + offset_bytes], order)
-        tags[tag] = (place, width, amount)
-    return Directory(tags, int.from_bytes(data[end : end + offset_bytes], order))
+    return _Form(order, 8, 20, 8, 8) if data[2:4] in (b"+\x00", b"\x00+") else _Form(order, 2, 12, 4, 4)
 
 
-def values(data: Content, page: Directory, tag: int, *, limit: int = 1 << 20) -> list[int]:
+def _number(data: Content, at: int, size: int, form: _Form) -> int:
+    return int.from_bytes(data[at : at + size], form.order)
+
+
+def _entry(data: Content, at: int, form: _Form) -> tuple[int, tuple[int, int, int]]:
+    """Tag, kind, count, and the values themselves or where they lie if they take more room than that."""
+    width = _TYPE_BYTES.get(_number(data, at + 2, 2, form), 1)
+    amount = _number(data, at + 4, form.offset_bytes, form)
+    place = at + 4 + form.offset_bytes
+    if width * amount > form.offset_bytes:
+        place = _number(data, place, form.offset_bytes, form)
+    return _number(data, at, 2, form), (place, width, amount)
+
+
+def _next_at(data: Content, position: int, form: _Form) -> int | None:
+    """Where the next page's directory is said to be (0: no more), or None if this one does not lie in the data."""
+    count = _number(data, position, form.count_bytes, form)
+    end = position + form.count_bytes + count * form.entry_bytes
+    if not 0 < count <= _MAX_ENTRIES or end + form.offset_bytes > len(data):
+        return None
+    return _number(data, end, form.offset_bytes, form)
+
+
+def values(data: Content, page: Directory, tag: int, *, limit: int = _MAX_VALUES) -> list[int]:
     """The whole numbers of a tag; empty where the tag is missing or lies outside of the data."""
     place, width, amount = page.tags.get(tag, (0, 1, 0))
     amount = min(amount, limit)
@@ -93,7 +108,7 @@ def values(data: Content, page: Directory, tag: int, *, limit: int = 1 << 20) ->
 
 def end_of_pixels(data: Content) -> int | None:
     """One past the last byte that the first page's strips or tiles take; None where its directory does not say."""
-    page = next(directories(data), None)
+    page = first_page(data)
     if page is None:
         return None
     for where, how_long in (_STRIPS, _TILES, _OLD_JPEG):
@@ -105,13 +120,19 @@ def end_of_pixels(data: Content) -> int | None:
 
 def is_compressed(data: Content) -> bool:
     """Whether the first page says that its pixels are not stored as they are."""
-    page = next(directories(data), None)
+    page = first_page(data)
     return page is not None and values(data, page, 259, limit=1) not in ([], [1])
 
 
 def chain_is_whole(data: Content) -> bool:
     """Whether the directory of every page lies inside the data, and all that the first one points to."""
-    pages = list(directories(data))
-    if not pages or pages[-1].following >= len(data):
+    form, page = _form_of(data), first_page(data)
+    if form is None or page is None:
         return False
-    return all(place + width * amount <= len(data) for place, width, amount in pages[0].tags.values())
+    position: int | None = _number(data, form.first_at, form.offset_bytes, form)
+    for _ in range(_MAX_PAGES):
+        if not position:
+            break
+        position = _next_at(data, position, form)
+    inside = all(place + width * amount <= len(data) for place, width, amount in page.tags.values())
+    return position is not None and inside

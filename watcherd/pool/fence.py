@@ -1,7 +1,10 @@
 """The fence around a worker: what a decoder that has been taken over, or has gone mad, cannot do.
 
-Applied by the worker to itself before it takes its first job. Each layer is independent; one that the kernel does not
-have is named in the answer, so that the status can say so. Numbers are those of the kernel's user-space headers.
+Applied by the worker to itself before it takes its first job, and before it has a second thread. Each layer is
+independent; one that the kernel does not have is named in the answer, so that the status can say so. What Landlock is
+too young to deny is not called missing where seccomp denies it as well.
+
+Not responsible for: time (the daemon's deadlines), how the single layers work (`landlock.py`, `seccomp.py`).
 """
 
 import ctypes
@@ -9,12 +12,16 @@ import os
 import resource
 import signal
 
+from watcherd.pool import landlock, seccomp
+from watcherd.settings import Sandbox
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 MAX_OUTPUT_BYTES = 1 << 30
 MAX_DESCRIPTORS = 128
+SANDBOX_LAYERS = ("no_new_privileges", "not_dumpable", "landlock", "seccomp")
 
 
 def die_with_parent(parent: int) -> None:
@@ -27,16 +34,22 @@ def die_with_parent(parent: int) -> None:
         raise SystemExit(0)
 
 
-def close_fence(memory_bytes: int) -> tuple[str, ...]:
+def close_fence(memory_bytes: int, sandbox: Sandbox = Sandbox.AUTO) -> tuple[str, ...]:
     """Give up what a worker never needs. Returns the names of the layers that could not be had.
 
-    `memory_bytes` bounds the address space (0: not bounded).
+    `memory_bytes` bounds the address space (0: not bounded). Raises SystemExit where all layers are required.
     """
-    missing: list[str] = []
-    if not _prctl(_PR_SET_NO_NEW_PRIVS, 1):
-        missing.append("no_new_privileges")
-    if not _prctl(_PR_SET_DUMPABLE, 0):
-        missing.append("not_dumpable")
+    missing = limit_resources(memory_bytes)
+    missing += SANDBOX_LAYERS if sandbox is Sandbox.OFF else close_sandbox()
+    if sandbox is Sandbox.REQUIRE and missing:
+        names = ", ".join(missing)
+        hint = 'another kernel, or [pool] sandbox = "auto", lets workers start without'
+        raise SystemExit(f"the sandbox is required, but {names} cannot be had here; {hint}")
+    return missing
+
+
+def limit_resources(memory_bytes: int) -> tuple[str, ...]:
+    """Bounds on what a worker may take of the machine. Returns the names of those that could not be set."""
     limits = {
         "core": (resource.RLIMIT_CORE, 0),
         "descriptors": (resource.RLIMIT_NOFILE, MAX_DESCRIPTORS),
@@ -44,8 +57,26 @@ def close_fence(memory_bytes: int) -> tuple[str, ...]:
     }
     if memory_bytes:
         limits["memory"] = (resource.RLIMIT_AS, memory_bytes)
-    missing += [name for name, (which, most) in limits.items() if not _limit(which, most)]
-    return tuple(missing)
+    return tuple(name for name, (which, most) in limits.items() if not _limit(which, most))
+
+
+def close_sandbox() -> tuple[str, ...]:
+    """Files, network, programs and other processes are out of reach from here on. Returns what is missing of that."""
+    missing = [] if _prctl(_PR_SET_NO_NEW_PRIVS, 1) else ["no_new_privileges"]
+    if not _prctl(_PR_SET_DUMPABLE, 0):
+        missing.append("not_dumpable")
+    lacking = landlock.close() if _is_alone() else (*landlock.close(), "landlock_threads")
+    if not seccomp.close():
+        return (*missing, *lacking, "seccomp")
+    return (*missing, *(part for part in lacking if part == "landlock"))
+
+
+def _is_alone() -> bool:
+    """Whether this is the only thread; where that cannot be seen, it is not."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
 
 def _limit(which: int, most: int) -> bool:

@@ -1,14 +1,18 @@
 """A worker: a program of its own that looks at one content at a time and renders it.
 
-Started by `processes.py` as `python -P -m watcherd.pool.worker SOCKET PARENT MEMORY` with a socket to the daemon and
-nothing else: contents come as sealed memfds beside the messages, and pictures go back in the same way, so that a worker
-never needs a file system. It leaves when its socket ends.
+Started by `processes.py` as `python -P -m watcherd.pool.worker SOCKET PARENT MEMORY SANDBOX` with a socket to the
+daemon and nothing else: contents come as sealed memfds beside the messages, and pictures go back in the same way, so
+that a worker never needs a file system. It leaves when its socket ends.
 
 Not responsible for: deciding anything. Whether a content is rendered is the daemon's answer to `Identified`.
 """
 
 import array
+import contextlib
+import errno
+import faulthandler
 import fcntl
+import gc
 import hashlib
 import mmap
 import os
@@ -34,6 +38,9 @@ from watcherd.pool.frames import (
     identified,
     ready,
 )
+from watcherd.settings import Sandbox
+
+Content = bytes | mmap.mmap
 
 _READ_BYTES = 64 * 1024
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -96,11 +103,7 @@ def attend(channel: Channel) -> None:
     for frame in frames:
         work = Work.parse(frame.body)
         (descriptor,) = frame.descriptors
-        size = os.fstat(descriptor).st_size
-        # private, because kernels before 6.7 refuse a shared mapping of a sealed memfd
-        with mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ) as content:
-            os.close(descriptor)
-            done = _attempt(work, content, channel, frames)
+        done = _attempt(work, descriptor, channel, frames)
         if done is not None:
             pictures = [sealed_memfd(picture) for picture in done.pictures]
             channel.send(done.message.body(), pictures)
@@ -108,22 +111,46 @@ def attend(channel: Channel) -> None:
                 os.close(picture)
 
 
-def _attempt(work: Work, content: mmap.mmap, channel: Channel, frames: Iterator[Frame]) -> Done | None:
+def _attempt(work: Work, descriptor: int, channel: Channel, frames: Iterator[Frame]) -> Done | None:
     """One attempt; None where the daemon let go of it. Nothing that a decoder raises gets past this."""
     try:
-        return _identify_and_render(work, content, channel, frames)
+        with _mapped(descriptor) as content:
+            return _identify_and_render(work, content, channel, frames)
+    except ConnectionError:
+        raise
     except MemoryError:
         outcome = Failed(reason=Reason.OUT_OF_MEMORY, detail="not enough memory to decode it")
-    except (OSError, EOFError) as error:
-        if isinstance(error, BrokenPipeError | ConnectionError | EOFError):
-            raise
-        outcome = Failed(reason=Reason.DECODER_ERROR, detail=_describe(error))
     except Exception as error:  # noqa: BLE001  the one place where any decoder's error becomes an outcome
-        outcome = Failed(reason=Reason.DECODER_ERROR, detail=_describe(error))
+        lacked = isinstance(error, OSError) and error.errno == errno.ENOMEM
+        reason = Reason.OUT_OF_MEMORY if lacked else Reason.DECODER_ERROR
+        outcome = Failed(reason=reason, detail=_describe(error))
     return Done(message=Ended(job=work.job, outcome=outcome))
 
 
-def _identify_and_render(work: Work, content: mmap.mmap, channel: Channel, frames: Iterator[Frame]) -> Done | None:
+@contextlib.contextmanager
+def _mapped(descriptor: int) -> Iterator[Content]:
+    """The bytes behind a descriptor, which is closed. Gone afterwards, as soon as no picture looks at them any more."""
+    try:
+        size = os.fstat(descriptor).st_size
+        if size == 0:  # no mapping is that small
+            yield b""
+            return
+        # private, because kernels before 6.7 refuse a shared mapping of a sealed memfd
+        content = mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+    finally:
+        os.close(descriptor)
+    try:
+        yield content
+    finally:
+        try:
+            content.close()
+        except BufferError:  # an error's traceback keeps a picture, in a circle
+            gc.collect()
+            with contextlib.suppress(BufferError):
+                content.close()
+
+
+def _identify_and_render(work: Work, content: Content, channel: Channel, frames: Iterator[Frame]) -> Done | None:
     from watcherd.imaging import decode, render  # noqa: PLC0415  heavy, and the caller has imported it by now
 
     seen = decode.identify(
@@ -167,13 +194,18 @@ def _describe(error: Exception) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The program: SOCKET (descriptor), PARENT (process id), MEMORY (bytes of address space, 0: no bound)."""
-    descriptor, parent, memory_bytes = (int(argument) for argument in arguments)
+    """The program: SOCKET (descriptor), PARENT (process id), MEMORY (bytes of address space, 0: no bound), SANDBOX.
+
+    Raises SystemExit with a sentence where the sandbox is required and cannot be had.
+    """
+    descriptor, parent, memory_bytes = (int(argument) for argument in arguments[:3])
+    sandbox = Sandbox(arguments[3])
     fence.die_with_parent(parent)
+    faulthandler.enable()  # a crash leaves its place in the tail of standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches the whole group; the daemon decides
     channel = Channel(socket.socket(fileno=descriptor))
     _warm_up()
-    channel.send(ready(fence.close_fence(memory_bytes)))
+    channel.send(ready(fence.close_fence(memory_bytes, sandbox)))
     try:
         attend(channel)
     except (BrokenPipeError, ConnectionError):
@@ -182,7 +214,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _warm_up() -> None:
     """Import the decoders while nobody waits; what they open, they open before the fence closes."""
-    from watcherd.imaging import decode, render  # noqa: F401, PLC0415  heavy
+    from watcherd.imaging import warm  # noqa: PLC0415  heavy
+
+    warm.warm_up()
 
 
 if __name__ == "__main__":
