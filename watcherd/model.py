@@ -9,11 +9,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 RECIPE_REVISION = 1
-"""Raised by hand when the pixels of derivatives should change: every derivative then becomes due again. It does not
-follow library versions, because a security update of a decoder must not render a library of photos anew."""
+"""Raised by hand when pixels should change: every derivative then becomes due again. It does not follow library
+versions: a security update of a decoder must not render a library of photos anew."""
 
 
 # ------------------------------------------------------------------------------------------------ sources and changes
@@ -166,9 +167,14 @@ class Variant:
     @property
     def fingerprint(self) -> int:
         """A signed 64-bit hash of these settings (but the name) and the recipe revision: equal means equal pixels."""
-        recipe = {key: value for key, value in asdict(self).items() if key != "name"}
-        text = json.dumps([RECIPE_REVISION, recipe], sort_keys=True, separators=(",", ":"))
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+        return _fingerprint(self, RECIPE_REVISION)
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(variant: Variant, revision: int) -> int:
+    recipe = {key: value for key, value in asdict(variant).items() if key != "name"}
+    text = json.dumps([revision, recipe], sort_keys=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 THUMBNAIL = Variant(name="thumbnail", width=200, height=200, quality=80)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.harness import COMMAND, NOBODY, Daemon
+from tests.chaos.harness import COMMAND, QUICK_SETTLE, Daemon, command
 
 HERE = Path(__file__).parent
 MaxQueuedEvents = Path("/proc/sys/fs/inotify/max_queued_events")
@@ -59,8 +59,6 @@ def daemon_at(place: Path) -> Iterator[Callable[..., Daemon]]:
     def make(*roots: Path, **options: Any) -> Daemon:
         folder = place / f"daemon-{len(made)}"
         folder.mkdir()
-        if options.get("user") is not None:
-            os.chown(folder, options["user"], options["user"])
         made.append(Daemon(folder=folder, roots=roots, **options))
         return made[-1]
 
@@ -73,8 +71,26 @@ def daemon_at(place: Path) -> Iterator[Callable[..., Daemon]]:
 
 @pytest.fixture
 def daemon(daemon_at: Callable[..., Daemon], watched: Path) -> Daemon:
-    """A daemon for `watched` without a configuration file, not started yet."""
+    """A daemon for `watched` that settles quickly, not started yet."""
+    return daemon_at(watched, config="")
+
+
+@pytest.fixture
+def plain_daemon(daemon_at: Callable[..., Daemon], watched: Path) -> Daemon:
+    """A daemon for `watched` as a new user starts it: without a configuration file. Not started yet."""
     return daemon_at(watched)
+
+
+@pytest.fixture
+def scan(place: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `watcherd scan --json` with a quick settling, on the place's own state directory unless told otherwise."""
+
+    def run(*places: Path, state: Path | None = None) -> subprocess.CompletedProcess[str]:
+        file = place / "scan.toml"
+        file.write_text(QUICK_SETTLE)
+        return command("scan", *places, "--state-dir", state or place / "state", "--config", file, "--json")
+
+    return run
 
 
 @pytest.fixture
@@ -95,14 +111,17 @@ def corpus() -> Path:
 
 
 @pytest.fixture
-def nobody() -> int:
-    """The user id of somebody without rights who can run the daemon; only root can become that."""
+def without_powers() -> tuple[str, ...]:
+    """What to put before a command so that permissions count for it: root gives up its powers, others have none."""
     if os.geteuid() != 0:
-        pytest.skip("only root can run the daemon as another user")
-    tried = subprocess.run([COMMAND, "--version"], user=NOBODY, group=NOBODY, capture_output=True, check=False, cwd="/")
+        return ()
+    prefix = ("setpriv", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs")
+    if shutil.which("setpriv") is None:
+        pytest.skip("root needs setpriv (util-linux) to run the daemon without its powers")
+    tried = subprocess.run([*prefix, COMMAND, "--version"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
-        pytest.skip(f"user nobody cannot run {COMMAND}: {tried.stderr!r}")
-    return NOBODY
+        pytest.skip(f"root cannot run the daemon without its powers here: {tried.stderr.strip()}")
+    return prefix
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ different files cost a thousand times nothing. The pictures are lopsided: a turn
 """
 
 import io
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def padded(data: bytes, size_bytes: int) -> bytes:
     comment = b"\xff\xfe" + (room + 2).to_bytes(2, "big") + b"\x55" * room
     at = 4 + int.from_bytes(data[4:6], "big")
     return data[:at] + comment * max(1, (size_bytes - len(data)) // len(comment)) + data[at:]
+
+
+def broken_png() -> bytes:
+    """A PNG whose chunks are all there and whose pixels are noise."""
+    header = (64).to_bytes(4, "big") + (48).to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
+    chunks = [(b"IHDR", header), (b"IDAT", b"\x55\xaa" * 500), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in chunks
+    )
 
 
 def put(path: Path, data: bytes) -> Path:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,6 @@ def test_a_tree_copied_in_is_complete_and_nothing_is_done_twice(place: Path, wat
 
 
 def test_cp_of_a_tree_is_complete(place: Path, watched: Path, daemon: Daemon) -> None:
-    import subprocess
-
     _tree(place / "outside", 1_000)
     daemon.start()
     subprocess.run(["cp", "-r", str(place / "outside"), str(watched / "inside")], check=True)

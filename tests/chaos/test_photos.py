@@ -23,7 +23,8 @@ def _decoded(daemon: Daemon) -> int:
     return daemon.outcomes()["rendered"]
 
 
-def test_an_idle_daemon_does_next_to_nothing(watched: Path, daemon: Daemon) -> None:
+def test_an_idle_daemon_does_next_to_nothing(plain_daemon: Daemon) -> None:
+    daemon = plain_daemon
     daemon.start().rested(sources=0)
     rest = daemon.rest(REST_S)
     print(rest)
@@ -33,7 +34,8 @@ def test_an_idle_daemon_does_next_to_nothing(watched: Path, daemon: Daemon) -> N
 
 
 @pytest.mark.timeout(240)
-def test_photos_are_rendered_once_and_never_again(watched: Path, daemon: Daemon, corpus: Path) -> None:
+def test_photos_are_rendered_once_and_never_again(watched: Path, plain_daemon: Daemon, corpus: Path) -> None:
+    daemon = plain_daemon
     photos = sorted((corpus / "photos").glob("*.[jJ][pP][gG]"))
     count = len(photos)
     daemon.start()

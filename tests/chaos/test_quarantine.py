@@ -1,7 +1,7 @@
 """Sources that hurt their workers, and sources that were only near."""
 
 import signal
-import time
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from tests.chaos import faulty_worker as faulty
+from tests.chaos import harness
 from tests.chaos.audit import audit
-from tests.chaos.harness import Daemon, command, eventually, summary_of
+from tests.chaos.harness import Daemon, command, environment, eventually, summary_of
 from tests.chaos.pictures import fill, jpeg, put
 
 QUICK = """
@@ -19,6 +20,7 @@ first_delay_s = 0.2
 [pool]
 timeout_s = 2
 """
+Scan = Callable[..., subprocess.CompletedProcess[str]]
 FAULTY = {"WATCHERD_WORKER_MODULE": "tests.chaos.faulty_worker"}
 
 
@@ -115,21 +117,14 @@ def test_a_kill_of_the_daemon_is_not_held_against_what_was_in_hand(watched: Path
     assert audit(watched, weak.state).problems == []
 
 
-def test_a_scan_ends_though_a_source_crashes_its_workers(watched: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.chaos.harness.environment", _weakened)
+def test_a_scan_ends_though_a_source_crashes_its_workers(
+    watched: Path, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "environment", lambda: environment(FAULTY))
     put(watched / "poison.jpg", jpeg("poison", (300, 200), marker=faulty.CRASH_ON_RENDER))
     fill(watched, 10)
-    started = time.monotonic()
-    done = command("scan", watched, "--state-dir", place / "state", "--json")
+    done = scan(watched)
     summary = summary_of(done)
-    print(f"{time.monotonic() - started:.1f} s", summary)
+    print(summary)
     assert done.returncode == 3
     assert (summary["sources"], summary["rendered"], summary["quarantined"]) == (11, 10, 1)
-
-
-def _weakened(extra: dict[str, str] | None = None) -> dict[str, str]:
-    import os
-
-    from tests.chaos.harness import REPOSITORY
-
-    return dict(os.environ) | {"PYTHONPATH": str(REPOSITORY)} | FAULTY | (extra or {})

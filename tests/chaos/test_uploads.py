@@ -16,6 +16,7 @@ GRACE_S = 4.0
 SHORT_GRACE = f"""
 [settle]
 incomplete_grace_s = {GRACE_S}
+open_quiet_s = 0.5
 """
 
 
@@ -35,7 +36,8 @@ def _pieces(data: bytes, count: int) -> list[bytes]:
     return [data[at : at + step] for at in range(0, len(data), step)]
 
 
-def test_a_file_written_in_pieces_is_rendered_once_when_it_is_whole(watched: Path, daemon: Daemon) -> None:
+def test_a_file_written_in_pieces_is_rendered_once_when_it_is_whole(watched: Path, plain_daemon: Daemon) -> None:
+    daemon = plain_daemon
     daemon.start()
     source = watched / "slow.jpg"
     with source.open("wb", buffering=0) as file:
@@ -48,7 +50,10 @@ def test_a_file_written_in_pieces_is_rendered_once_when_it_is_whole(watched: Pat
     assert daemon.rendered() == {str(source): 1}
 
 
-def test_a_file_whose_writer_closes_after_each_piece_has_no_derivative_of_a_part(watched: Path, daemon: Daemon) -> None:
+def test_a_file_that_is_closed_after_each_piece_has_no_derivative_of_a_part(
+    watched: Path, plain_daemon: Daemon
+) -> None:
+    daemon = plain_daemon
     daemon.start()
     source = watched / "resumed.jpg"
     for piece in _pieces(jpeg(1, (1600, 1200)), 5):

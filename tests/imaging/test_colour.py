@@ -96,8 +96,9 @@ def test_transparency_lies_over_the_background(container: str, background: tuple
 def test_colours_hidden_by_transparency_never_bleed() -> None:
     picture = Image.new("RGBA", (256, 256), (0, 0, 0, 0))  # black, and nothing of it visible
     picture.paste((255, 255, 255, 255), (0, 0, 128, 256))
-    made = rendered(saved(picture, "PNG"), replace(SMALL, format=OutputFormat.PNG))[0]
-    assert made.getextrema() == ((255, 255), (255, 255), (255, 255))
+    for data in (saved(picture, "PNG"), saved(picture, "WEBP", lossless=True, exact=True), saved(picture, "TIFF")):
+        made = rendered(data, replace(SMALL, format=OutputFormat.PNG))[0]
+        assert made.getextrema() == ((255, 255), (255, 255), (255, 255))
 
 
 def test_each_variant_has_its_own_background() -> None:

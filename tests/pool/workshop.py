@@ -31,7 +31,7 @@ class Bench:
 
     def read(self, slot: int) -> None:
         """What is there or comes next; an error, an end or the bound are told apart by the caller."""
-        assert _readable(self.workers[slot].connection.fileno()), f"worker {slot} says nothing"
+        assert readable(self.workers[slot].connection.fileno()), f"worker {slot} says nothing"
         frames, wrong = self.workers.receive(slot)
         self.frames.setdefault(slot, []).extend(frames)
         if wrong is not None:
@@ -58,7 +58,7 @@ class Bench:
         return self.wrong[slot]
 
     def ending(self, slot: int = 0) -> Ending:
-        assert _readable(self.workers[slot].pidfd), f"worker {slot} does not end"
+        assert readable(self.workers[slot].pidfd), f"worker {slot} does not end"
         frames, _ = self.workers.receive(slot)
         self.frames.setdefault(slot, []).extend(frames)
         ending = self.workers.reap(slot)
@@ -134,7 +134,7 @@ def taken(descriptor: int) -> bytes:
         return file.read()
 
 
-def _readable(descriptor: int) -> bool:
+def readable(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(WITHIN_S * 1000))

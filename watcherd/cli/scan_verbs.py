@@ -14,7 +14,7 @@ from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
-    from watcherd.daemon.oneshot import ScanPlace
+    from watcherd.daemon.oneshot import ScanPlace, ScanReport
     from watcherd.settings import RootSettings, Settings
 
 Counts = dict[str, int]
@@ -44,14 +44,14 @@ def scan(
     settings = _settings(config, variants)
     started = time.monotonic()
     with _reporter(as_json=as_json) as report:
-        counts, code = _by_daemon(paths, folder, report) or (None, 0)
-        if counts is None:
+        done = _by_daemon(paths, folder, report)
+        if done is None:
             configure(replace(settings.log, level=_quieter(settings)))
-            counts, code = _by_ourselves(paths, folder, settings, seen_roots(folder), report)
-    _print_summary(counts, time.monotonic() - started, as_json=as_json)
-    if code:
-        return code
-    return Exit.SOME_FAILED if any(counts[key] for key in TROUBLE) else Exit.OK
+            done = _by_ourselves(paths, folder, settings, seen_roots(folder), report)
+    _print_summary(done.counts, time.monotonic() - started, as_json=as_json)
+    if done.unfinished:
+        raise Stop(Exit(done.exit_code), f"the scan was not finished: {done.unfinished}")
+    return Exit.SOME_FAILED if any(done.counts[key] for key in TROUBLE) else Exit.OK
 
 
 def _resolved(place: str) -> str:
@@ -86,9 +86,10 @@ def _quieter(settings: "Settings") -> Any:  # noqa: ANN401  LogLevel, which is i
 # ------------------------------------------------------------------------------------------------------ who does it
 
 
-def _by_daemon(paths: list[str], folder: str, report: Report) -> tuple[Counts, int] | None:
+def _by_daemon(paths: list[str], folder: str, report: Report) -> "ScanReport | None":
     """Ask the daemon of this state directory; None where none runs."""
     from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.oneshot import ScanReport  # noqa: PLC0415 - as above
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
 
     def progress(frame: dict[str, Any]) -> None:
@@ -104,12 +105,13 @@ def _by_daemon(paths: list[str], folder: str, report: Report) -> tuple[Counts, i
         return None
     if "error" in answer:
         raise Stop(Exit.FAILED, f"the daemon of {folder} refused: {answer['error']}")
-    return answer["counts"], Exit.OK
+    unfinished = answer.get("unfinished", "")
+    return ScanReport(counts=answer["counts"], exit_code=int(bool(unfinished)), unfinished=unfinished)
 
 
 def _by_ourselves(
     paths: list[str], folder: str, settings: "Settings", known: frozenset[str], report: Report
-) -> tuple[Counts, int]:
+) -> "ScanReport":
     from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
     from watcherd.daemon import oneshot  # noqa: PLC0415 - as above
 
@@ -196,7 +198,7 @@ def _print_summary(counts: Counts, seconds: float, *, as_json: bool) -> None:
         click.echo(json.dumps({"message_type": "summary"} | counts | {"seconds": round(seconds, 3)}))
         return
     said = [f"{number} {key}" for key, number in counts.items() if number and key not in {"sources", "derivatives"}]
-    what = ", ".join(said) if said else "nothing to do"
+    what = ", ".join(said) if said else "none ended"
     if counts["sources"] and counts["sources"] == counts["unchanged"] + counts["ignored"]:
         what += "; nothing was decoded"
     text = f"{counts['sources']} sources: {what}; {counts['derivatives']} derivatives written in {seconds:.1f} s"

@@ -12,7 +12,7 @@ from watcherd.model import Source
 from watcherd.queue.jobqueue import JobQueue
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import roots as root_states
-from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Refused
+from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Refused, StatMany
 from watcherd.watch.roots import Roots, RootState
 
 log = get_logger()
@@ -28,8 +28,8 @@ class Conditions:
         self._queue = queue
         self._tickets = tickets
         self._states = Roots()
-        self.troubled: set[int] = set()
-        """Roots that were not online at some time since the start."""
+        self.troubled: dict[int, str] = {}
+        """Roots that were not online at some time since the start, with the reason."""
         for number, root in roots.items():
             self._states.add(number, file_system=root.file_system)
 
@@ -100,6 +100,11 @@ class Conditions:
         absent = [number for number in self._roots if self.state(number) is RootState.OFFLINE]
         return [AskScanner(root=number, directory=b"") for number in absent]
 
+    def look_at_present(self) -> list[Effect]:
+        """Have the hands open each root and nothing more: one that was renamed or removed gives no event."""
+        present = [number for number in self._roots if self.runnable(number)]
+        return [AskHands(root=number, request=StatMany(ticket=next(self._tickets), paths=())) for number in present]
+
     # ---- the machine
 
     def _fault(self, root: int, number: int, path: bytes, moment: Moment) -> list[Effect]:
@@ -124,9 +129,11 @@ class Conditions:
         return effects
 
     def _announce(self, root: int, state: RootState, reason: str) -> None:
-        log.info("root.state_changed", root=self._roots[root].path, state=state, reason=reason)
+        path = self._roots[root].path
         if state is RootState.ONLINE:
+            log.info("root.state_changed", root=path, state=state)
             self._queue.unblock(root)
         else:
+            log.warning("root.away", root=path, state=state, reason=reason)
             self._queue.block(root)
-            self.troubled.add(root)
+            self.troubled[root] = reason

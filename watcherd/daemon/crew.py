@@ -20,7 +20,7 @@ log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCame:
-    """A worker said something; its size and process id at that time."""
+    """A worker said something; its process id, and its size if it has ended a job (else 0)."""
 
     slot: int
     frame: Frame

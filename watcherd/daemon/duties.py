@@ -20,6 +20,8 @@ from watcherd.watch.observer import Observer
 log = get_logger()
 
 HEALTH_INTERVAL_S = 10.0
+PRESENCE_INTERVAL_S = 60.0
+"""All that touches a root between two scans: it is opened. A disk that sleeps is not woken by that."""
 OVERDUE_S = 30.0
 """A call of a root's hands that has not come back for so long makes the root hung (chosen: slower than slow disks)."""
 STATUS_INTERVAL_S = 5.0
@@ -134,6 +136,7 @@ class Health:
     carry_out: Callable[[Effect], None]
     watchers: dict[int, _Watcher] = field(default_factory=dict)
     timer: Every = field(default_factory=lambda: Every(HEALTH_INTERVAL_S))
+    presence: Every = field(default_factory=lambda: Every(PRESENCE_INTERVAL_S))
 
     def start(self) -> None:
         """Start an observer for each root."""
@@ -153,6 +156,8 @@ class Health:
                 pending_s = hands.oldest_pending(moment.now) or 0.0
                 self._all(self.core.conditions.hung(root, moment, is_hung=pending_s > OVERDUE_S))
             self._all(self.core.conditions.look_for_absent())
+            if self.presence.is_due(moment.now):
+                self._all(self.core.conditions.look_at_present())
             if not self.core.ledger.is_in_place():
                 # What is written to it now would be lost with us: end, and begin anew from the marks.
                 self.core.failure = f"the ledger {self.core.ledger.path} was removed or replaced under the daemon"

@@ -228,9 +228,8 @@ class Intake:
 
     def _class_of(self, settled: Settled, entry: Entry | None) -> JobClass | None:
         """The class of the job to be done, or None where nothing needs doing."""
-        if settled.tolerant or settled.arriving in {JobClass.BACKLOG, JobClass.MANUAL}:
-            # Somebody looked closer than a stamp can tell: the scanner at the derivatives, or a person.
-            return JobClass.BACKLOG if settled.tolerant else settled.arriving
+        if settled.tolerant:
+            return JobClass.BACKLOG
         root = self._roots[settled.source.root]
         decision = plan(
             settled.stamp,
@@ -241,7 +240,11 @@ class Intake:
             keeps_identity=root.keeps_identity,
             arriving=settled.arriving,
         )
-        return decision.job_class if isinstance(decision, Do) else None
+        if isinstance(decision, Do):
+            return decision.job_class
+        # Nothing by the stamp alone; but a scanner looked closer (at the derivatives), or a person insists.
+        looked_closer = settled.arriving in {JobClass.BACKLOG, JobClass.MANUAL}
+        return settled.arriving if looked_closer else None
 
     def enqueue(
         self,

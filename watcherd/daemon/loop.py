@@ -145,7 +145,8 @@ class Loop:
             return []
         worker = self._workers[slot]
         frames, wrong = self._workers.receive(slot)
-        rss_bytes = self._workers.rss_bytes(slot) if frames else 0
+        has_ended = any(frame.body.get("type") == "ended" for frame in frames)
+        rss_bytes = self._workers.rss_bytes(slot) if has_ended else 0
         items: list[object] = [
             FrameCame(slot=slot, frame=frame, rss_bytes=rss_bytes, pid=worker.pid) for frame in frames
         ]

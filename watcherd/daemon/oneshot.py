@@ -30,6 +30,15 @@ class ScanPlace:
     is_file: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanReport:
+    """How a scan ended. `exit_code` is 0 where it was finished, and `unfinished` says why it was not."""
+
+    counts: dict[str, int]
+    exit_code: int = EXIT_OK
+    unfinished: str = ""
+
+
 SCAN_TICKET = 1
 
 
@@ -39,8 +48,8 @@ def scan(
     places: tuple[ScanPlace, ...],
     *,
     progress: Callable[[dict[str, int], int], None],
-) -> tuple[dict[str, int], int]:
-    """Do everything below some places once. The caller holds the lock. Returns the counts and the exit code's base.
+) -> ScanReport:
+    """Do everything below some places once. The caller holds the lock.
 
     `progress` is called now and then with the counts so far and the number of sources still to do.
     """
@@ -65,7 +74,9 @@ def scan(
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
         loop.run(course.is_over)
         progress(core.tally.counts(SCAN_TICKET), 0)
-        return core.tally.close(SCAN_TICKET), course.exit_code
+        return ScanReport(
+            counts=core.tally.close(SCAN_TICKET), exit_code=course.exit_code, unfinished=course.unfinished
+        )
 
 
 class _ScanCourse:
@@ -80,6 +91,7 @@ class _ScanCourse:
         self._next_at = 0.0
         self._stopped = False
         self.exit_code = EXIT_OK
+        self.unfinished = ""
 
     def due(self, moment: Moment) -> float | None:
         """Report progress."""
@@ -90,7 +102,7 @@ class _ScanCourse:
 
     def signalled(self, item: object, moment: Moment) -> list[Effect]:  # noqa: ARG002  any signal ends it
         """Interrupted: what is in hand is finished, then it ends."""
-        self.exit_code = EXIT_INTERRUPTED
+        self.exit_code, self.unfinished = EXIT_INTERRUPTED, "interrupted"
         if self._stopped:
             return [*self._core.fleet.halt(moment.now)]
         self._stopped = True
@@ -100,14 +112,14 @@ class _ScanCourse:
         """Whether all is done."""
         core = self._core
         if core.failure is not None:
-            log.error("daemon.failed", operation="scan", cause=core.failure, hint="see the lines before this one")
-            self.exit_code = EXIT_FAILED
-            return True
+            return self._give_up(core.failure)
         if self._stopped:
             return core.fleet.halted and not core.attempts.finishing()
         if core.conditions.troubled:
-            self.exit_code = EXIT_FAILED
-            return True
+            away = "; ".join(
+                f"{os.fsdecode(core.roots[root].path)}: {reason}" for root, reason in core.conditions.troubled.items()
+            )
+            return self._give_up(f"{away}; scan again when that is mended")
         if core.tally.scanning(SCAN_TICKET) or not core.quiet:
             return False
         waiting = core.outcomes.all_waiting()
@@ -116,3 +128,7 @@ class _ScanCourse:
         if waiting:
             self._inbox.post(None)  # another pass
         return not waiting
+
+    def _give_up(self, why: str) -> bool:
+        self.exit_code, self.unfinished = EXIT_FAILED, why
+        return True

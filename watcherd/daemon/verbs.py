@@ -132,7 +132,14 @@ class Verbs:
         if scan.connection.closed:
             tally.close(scan.ticket)
             return True
-        left = self._core.left_in(tally.scope(scan.ticket))
+        scope = tally.scope(scan.ticket)
+        away = {place.root for place in scope.places or () if not self._core.conditions.runnable(place.root)}
+        if away:
+            reasons = [f"{os.fsdecode(self._core.roots[r].path)}: {self._core.conditions.reason(r)}" for r in away]
+            text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is mended"
+            scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
+            return True
+        left = self._core.left_in(scope)
         if left or tally.scanning(scan.ticket):
             scan.connection.send({"counts": tally.counts(scan.ticket), "left": left})
             return False

@@ -5,31 +5,35 @@ Not responsible for: deciding how many frames are allowed (`LimitSettings.max_fr
 """
 
 from watcherd.imaging import colour
-from watcherd.imaging.decode import open_frames
+from watcherd.imaging.decoders import decoder_for
 from watcherd.imaging.finish import finish
 from watcherd.imaging.geometry import plan
 from watcherd.imaging.marks import xmp_packet
 from watcherd.imaging.master import Task, scaled
+from watcherd.imaging.opening import open_frames
+from watcherd.imaging.sniff import Kind
 from watcherd.imaging.vips import pyvips
-from watcherd.model import AnimationPolicy, OutputFormat, Variant
+from watcherd.model import AnimationPolicy, OutputFormat, Rejected, Variant
 from watcherd.naming import Mark
 
+_ANIMATED = frozenset((Kind.GIF, Kind.WEBP))
 _FIELDS = ("delay", "loop")
 _METHOD = 2
 
 
 def frames_of(task: Task, variant: Variant) -> int:
     """How many frames this variant shows: one, unless source, variant, format and limits agree on more."""
-    moves = variant.animation is AnimationPolicy.KEEP and variant.format is OutputFormat.WEBP
+    wanted = variant.animation is AnimationPolicy.KEEP and variant.format is OutputFormat.WEBP
+    moves = wanted and task.kind in _ANIMATED
     return min(task.header.frames, task.limits.max_frames) if moves else 1
 
 
-def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int] | None:
-    """The encoded animation and its size, or None where the container holds no animation."""
-    strip = open_frames(task.kind, task.data, frames_of(task, variant))
-    if strip is None:
-        return None
-    strip = strip.copy_memory()
+def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int]:
+    """The encoded animation and its size."""
+    decoder = decoder_for(task.kind)
+    if isinstance(decoder, Rejected):
+        raise NotImplementedError(decoder.detail)
+    strip = open_frames(decoder, task.data, frames_of(task, variant)).copy_memory()
     page_height = strip.get("page-height")
     sizes = plan(strip.width, page_height, variant)
     frames = []

@@ -1,9 +1,7 @@
-"""From the bytes of an upload to a header, and to pixels that are not decoded before they are asked for.
+"""The first look at an upload: what it is, how large, within the limits, and all there? No pixel is decoded.
 
-Responsible for: the first look (kind, geometry, limits, completeness), opening a picture with its decoder.
-Not responsible for: sizes of variants (`geometry.py`), colours, what a failed decode means (`render.py`).
-
-A decoder may raise anything on hostile bytes. Only here and in `render.py` that becomes an outcome.
+Responsible for: `identify`, and the outcomes that it can tell from a header.
+Not responsible for: opening and decoding (`opening.py`), what a failed decode means (`master.py`).
 """
 
 from collections.abc import Sequence
@@ -12,21 +10,19 @@ from watcherd.imaging import heif, jpeg, pillow
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of
+from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.tiff import Content
-from watcherd.imaging.vips import clean, pyvips
+from watcherd.imaging.vips import clean
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
 _FOOTER_BYTES = 32
-_FRAMED = frozenset((Kind.GIF, Kind.WEBP))
 _PAGED = frozenset((Kind.GIF, Kind.WEBP, Kind.TIFF))
 _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "complex": 8}
 _COEFFICIENT_BYTES = 2
 _PIXEL_BYTES = {Kind.AVIF: 10.0, Kind.HEIC: 6.0, Kind.WEBP: 5.0, Kind.GIF: 6.0}
 _PILLOW_PIXEL_BYTES = 8.0  # its own four bytes a pixel, and the copy for libvips
-_JPEG_SHRINKS = (8, 4, 2)
-_WEBP_HEADROOM = 2.0
 
 
 # ---------------------------------------------------------------------------------------------------- the first look
@@ -100,108 +96,47 @@ def _too_many(reason: Reason, number: int, unit: str, setting: str, limit: int) 
 
 
 def _look(kind: Kind, decoder: Decoder, data: Content) -> Look | Rejected:
+    """By the kind's decoder or by its other one. A decoder may raise anything on damaged bytes."""
     try:
-        if kind is Kind.JPEG:
-            return _look_at_jpeg(data)
-        return (
-            _look_by_vips(kind, decoder, data)
-            if decoder.engine is Engine.VIPS
-            else _look_elsewhere(kind, decoder, data)
-        )
+        return _look_with(kind, decoder, data)
     except MemoryError:
         raise
     except NotImplementedError as error:
         return Rejected(reason=Reason.UNSUPPORTED, detail=f"this form of {kind} cannot be read: {clean(error)}")
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
+    except Exception as error:  # noqa: BLE001
+        if decoder.fallback is not None:
+            return _look(kind, decoder.fallback, data)
         return Rejected(reason=Reason.DAMAGED, detail=f"the {kind} header cannot be read: {clean(error)}")
 
 
-def _look_at_jpeg(data: Content) -> Look:
+def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
+    match decoder.engine:
+        case Engine.VIPS if kind is Kind.JPEG:
+            return _look_at_jpeg(decoder, data)
+        case Engine.VIPS:
+            return _look_by_vips(kind, decoder, data)
+        case Engine.HEIF:
+            width, height = heif.size_of(data)
+        case _:
+            width, height = pillow.size_of(data, decoder.name)
+    pixel_bytes = _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
+    return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
+
+
+def _look_at_jpeg(decoder: Decoder, data: Content) -> Look:
     frame = jpeg.frame_of(data)
     if 8 < frame.depth <= 16:
         raise NotImplementedError(f"{frame.depth} bits a sample, only 8 are supported")
-    image = open_picture(Kind.JPEG, data, shrink=1.0, strict=False)
-    pixel_bytes = frame.samples * _COEFFICIENT_BYTES if frame.progressive else image.bands
-    return Look(
-        width=image.width, height=image.height, frames=1, pixel_bytes=pixel_bytes, streams=not frame.progressive
-    )
+    image = open_picture(Kind.JPEG, decoder, data, shrink=1.0, strict=False)
+    streams, bands = not frame.progressive, image.bands
+    pixel_bytes = bands if streams else frame.samples * _COEFFICIENT_BYTES
+    return Look(width=image.width, height=image.height, frames=1, pixel_bytes=pixel_bytes, streams=streams)
 
 
 def _look_by_vips(kind: Kind, decoder: Decoder, data: Content) -> Look:
-    image = _load(decoder.name, data, strict=False)
+    image = open_picture(kind, decoder, data, shrink=1.0, strict=False)
     frames = image.get("n-pages") if kind in _PAGED and image.get_typeof("n-pages") else 1
     interlaced = image.get_typeof("interlaced") and image.get("interlaced")
     pixel_bytes = _PIXEL_BYTES.get(kind, image.bands * _SAMPLE_BYTES.get(image.format, 16))
     streams = kind is Kind.PNG and not interlaced
     return Look(width=image.width, height=image.height, frames=frames, pixel_bytes=pixel_bytes, streams=streams)
-
-
-def _look_elsewhere(kind: Kind, decoder: Decoder, data: Content) -> Look:
-    if decoder.engine is Engine.HEIF:
-        width, height = heif.size_of(data)
-    else:
-        with pillow.opened(data, decoder.name, max_pixels=None, strict=False) as picture:
-            width, height = picture.size
-    pixel_bytes = _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
-    return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
-
-
-# ------------------------------------------------------------------------------------------------- opening a picture
-
-
-def open_picture(kind: Kind, data: Content, *, shrink: float, strict: bool, max_pixels: int = 0) -> pyvips.Image:
-    """The first frame, decoded as it is read, and reduced while decoding by no more than `shrink` where that is cheap.
-
-    The image carries the profile (`icc-profile-data`), `orientation`, `exif-data` and `xmp-data` of the source.
-    Errors may come now or when pixels are computed. `strict` makes an error of every sign of a missing part.
-    """
-    decoder = decoder_for(kind)
-    if isinstance(decoder, Rejected):
-        raise NotImplementedError(decoder.detail)
-    if decoder.engine is Engine.PILLOW:
-        return pillow.read(data, decoder.name, shrink=int(shrink), max_pixels=max_pixels, strict=strict)
-    if decoder.engine is Engine.HEIF:
-        return heif.read(data)
-    if kind is Kind.JPEG:
-        return _open_jpeg(decoder.name, data, shrink, strict=strict)
-    if kind is Kind.WEBP and shrink > _WEBP_HEADROOM:
-        return _load(decoder.name, data, strict=strict, scale=_WEBP_HEADROOM / shrink)
-    return _load(decoder.name, data, strict=strict)
-
-
-def open_fallback(kind: Kind, data: Content, *, strict: bool) -> pyvips.Image:
-    """The same by the second decoder, for what the first one was built without."""
-    decoder = decoder_for(kind)
-    if isinstance(decoder, Rejected) or not decoder.fallback:
-        raise NotImplementedError(f"{kind} has one decoder only")
-    return _load(decoder.fallback, data, strict=strict)
-
-
-def open_frames(kind: Kind, data: Content, frames: int) -> pyvips.Image | None:
-    """The first frames of an animation below one another (`page-height` apart), or None for other kinds."""
-    decoder = decoder_for(kind)
-    if isinstance(decoder, Rejected) or kind not in _FRAMED:
-        return None
-    return _load(decoder.name, data, strict=True, n=frames)
-
-
-def _open_jpeg(name: str, data: Content, shrink: float, *, strict: bool) -> pyvips.Image:
-    """At a reduction of the cosine transform, which costs less the more it reduces.
-
-    A picture that lacks only its end marker is whole; the decoder must get one to know, and then warns only of what
-    really is missing. (libvips keeps a copy of a buffer, but only a pointer to the bytes behind a source.)
-    """
-    factor = next((s for s in _JPEG_SHRINKS if s <= shrink), 1)
-    if strict and ending_of(Kind.JPEG, data).ending is not Ending.WHOLE:
-        if jpeg.frame_of(data).progressive:
-            raise EOFError("a progressive JPEG without its end marker lacks detail everywhere")
-        whole = bytes(data) + jpeg.END_OF_IMAGE
-        return pyvips.Image.jpegload_buffer(whole, access="sequential", fail_on="error", shrink=factor)
-    return _load(name, data, strict=strict, shrink=factor)
-
-
-def _load(name: str, data: Content, *, strict: bool, **options: float) -> pyvips.Image:
-    """The caller keeps `data` for as long as the image lives: nothing is copied."""
-    source = pyvips.Source.new_from_memory(data)
-    fail_on = "error" if strict else "none"
-    return getattr(pyvips.Image, name)(source, access="sequential", fail_on=fail_on, **options)

@@ -31,13 +31,14 @@ class Engine(StrEnum):
 class Decoder:
     """How a kind is read.
 
-    `name` is the libvips operation or Pillow's format; `fallback` is the libvips operation for what Pillow was built
-    without. `extra` is ours, `module` what it installs; without `module` the extra has no decoder yet.
+    `name` is the libvips operation or Pillow's format. `fallback` is asked once when this decoder fails: libraries open
+    some files that they were built without the means to decode. `extra` is ours, `module` what it installs; an extra
+    without `module` has no decoder yet.
     """
 
     engine: Engine
     name: str = ""
-    fallback: str = ""
+    fallback: "Decoder | None" = None
     extra: str = ""
     module: str = ""
     refusal: str = ""
@@ -47,7 +48,7 @@ def _vips(name: str) -> Decoder:
     return Decoder(Engine.VIPS, name)
 
 
-def _pillow(name: str, fallback: str = "") -> Decoder:
+def _pillow(name: str, fallback: Decoder | None = None) -> Decoder:
     return Decoder(Engine.PILLOW, name, fallback)
 
 
@@ -57,7 +58,7 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.WEBP: _vips("webpload_source"),
     Kind.GIF: _vips("gifload_source"),
     Kind.TIFF: _vips("tiffload_source"),
-    Kind.AVIF: _pillow("AVIF", fallback="heifload_source"),  # dav1d: half the time and memory
+    Kind.AVIF: _pillow("AVIF", fallback=_vips("heifload_source")),  # dav1d: half the time and memory
     Kind.BMP: _pillow("BMP"),
     Kind.ICO: _pillow("ICO"),
     Kind.TGA: _pillow("TGA"),

@@ -7,6 +7,7 @@ that lacks its end for ever must be tried in the end. So the answers are hints w
 """
 
 import re
+import sys
 from array import array
 from collections.abc import Callable
 from enum import StrEnum
@@ -221,7 +222,8 @@ def _psd(data: Content) -> Answer:
     if packing != 1 or len(lengths) < 2 * rows:
         return _UNTOLD
     row_bytes = array("H", lengths)
-    row_bytes.byteswap()
+    if sys.byteorder == "little":
+        row_bytes.byteswap()
     return _cut(position + 2 + 2 * rows + sum(row_bytes), data)
 
 

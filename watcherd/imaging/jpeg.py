@@ -62,6 +62,6 @@ def _segments(data: Content) -> Iterator[tuple[int, int, int]]:
 
 def _samples(components: bytes) -> float:
     """Samples a pixel: every component relative to the finest one (1.5 where both colours are halved twice)."""
-    factors = [(c >> 4) * (c & 15) for c in components[2::3]]
+    factors = [(c >> 4) * (c & 15) for c in components[1::3]]
     finest = max(factors, default=0)
     return sum(factor / finest for factor in factors) if finest else _FULL_CHROMA

@@ -10,9 +10,11 @@ from typing import NamedTuple
 from PIL import Image
 
 from watcherd.imaging import colour
-from watcherd.imaging.decode import incomplete, open_fallback, open_picture
+from watcherd.imaging.decode import incomplete
+from watcherd.imaging.decoders import Decoder, decoder_for
 from watcherd.imaging.endings import Ending, ending_of
 from watcherd.imaging.geometry import Size, plan
+from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, warned
@@ -93,37 +95,40 @@ def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplet
 
 
 def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
+    """By the kind's decoder, then by its other one if it has any. A decoder may raise anything on damaged bytes."""
+    decoder = decoder_for(task.kind)
+    if isinstance(decoder, Rejected):
+        return _Fault(decoder.reason, decoder.detail)
     try:
-        return _decoded(task, strict=strict, fallback=False)
-    except MemoryError:
+        return _decoded(task, decoder, strict=strict, stored=(task.header.width, task.header.height))
+    except Exception as error:  # noqa: BLE001
+        fault = _fault_of(task, error)
+    if fault.reason is not Reason.DAMAGED or decoder.fallback is None:
+        return fault
+    try:
+        return _decoded(task, decoder.fallback, strict=strict, stored=None)
+    except Exception as error:  # noqa: BLE001
+        second = _fault_of(task, error)
+    return second if second.reason is Reason.OUT_OF_MEMORY else fault  # else the first one's words are the better ones
+
+
+def _fault_of(task: Task, error: Exception) -> _Fault:
+    if isinstance(error, MemoryError) or says_out_of_memory(error):
         return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"more pixels inside than max_pixels = {task.limits.max_pixels}"
-        return _Fault(Reason.TOO_MANY_PIXELS, limit)
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged bytes
-        if says_out_of_memory(error):
-            return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
-        return _by_fallback(task, clean(error), strict=strict)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return _Fault(Reason.TOO_MANY_PIXELS, f"more pixels inside than max_pixels = {task.limits.max_pixels}")
+    return _Fault(Reason.DAMAGED, clean(error))
 
 
-def _by_fallback(task: Task, detail: str, *, strict: bool) -> Master | _Fault:
-    """The other decoder, once: libraries open some files that they were built without the means to decode."""
-    try:
-        return _decoded(task, strict=strict, fallback=True)
-    except Exception:  # noqa: BLE001 - the first decoder's words are the better ones
-        return _Fault(Reason.DAMAGED, detail)
-
-
-def _decoded(task: Task, *, strict: bool, fallback: bool) -> Master:
+def _decoded(task: Task, decoder: Decoder, *, strict: bool, stored: Size | None) -> Master:
+    """`stored`: the full size before turning, if this decoder told it; another one may have turned the picture."""
     forget_warnings()
-    if fallback:
-        image = open_fallback(task.kind, task.data, strict=strict)
-    else:
-        shrink = 1 / min(1.0, _largest_scale(task))
-        image = open_picture(task.kind, task.data, shrink=shrink, strict=strict, max_pixels=task.limits.max_pixels)
+    shrink = 1 / min(1.0, _largest_scale(task))
+    limit = task.limits.max_pixels
+    image = open_picture(task.kind, decoder, task.data, shrink=shrink, strict=strict, max_pixels=limit)
+    stored = stored or (image.width, image.height)
     turned = image.get_typeof("orientation") and image.get("orientation") >= 5
-    width, height = task.header.width, task.header.height
-    size = (height, width) if turned else (width, height)
+    size = stored[::-1] if turned else stored
     needed = _needed(task, size)
     image = scaled(_over_common(colour.to_bytes(image), task), needed[::-1] if turned else needed).copy_memory()
     notes = _warnings(task) if strict else ()

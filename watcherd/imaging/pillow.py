@@ -96,6 +96,12 @@ def opened(data: Content, name: str, *, max_pixels: int | None, strict: bool) ->
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
+def size_of(data: Content, name: str) -> tuple[int, int]:
+    """Width and height as they are stored, from the header."""
+    with opened(data, name, max_pixels=None, strict=False) as picture:
+        return picture.size
+
+
 def read(data: Content, name: str, *, shrink: int, max_pixels: int, strict: bool) -> pyvips.Image:
     """The decoded picture as libvips' own, with its profile and orientation, reduced by no more than `shrink`.
 

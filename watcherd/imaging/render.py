@@ -80,9 +80,9 @@ def render(
 
 def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> Picture:
     mark = Mark(variant=variant.name, digest=digest, fingerprint=variant.fingerprint)
-    moving = animated(task, variant, mark) if frames_of(task, variant) > 1 else None
-    if moving is not None:
-        return Picture(variant=variant.name, data=moving[0], width=moving[1], height=moving[2])
+    if frames_of(task, variant) > 1:
+        encoded, width, height = animated(task, variant, mark)
+        return Picture(variant=variant.name, data=encoded, width=width, height=height)
     sizes = plan(*prints.master.source_size, variant)
     image = finish(prints.at(sizes.scaled, variant), variant, sizes)
     encoded = encode(image, variant, mark, kept_of(prints.master.image, variant))

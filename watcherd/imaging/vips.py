@@ -48,5 +48,6 @@ def clean(message: object) -> str:
 
 
 def says_out_of_memory(error: Exception) -> bool:
-    """Whether libvips ran out of memory. It has no error codes: this is the one place that reads its words."""
-    return isinstance(error, pyvips.Error) and "out of memory" in str(error)
+    """Whether libvips or a library under it ran out of memory. They have no codes: only here their words are read."""
+    words = str(error).lower() if isinstance(error, pyvips.Error) else ""
+    return "out of memory" in words or "insufficient memory" in words

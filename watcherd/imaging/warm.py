@@ -1,6 +1,7 @@
 """Getting a worker ready before it is fenced: from then on no decoder or encoder may look for a file.
 
-Responsible for: importing what is imported lazily, blocking loaders that are not ours.
+Responsible for: importing what is imported lazily, blocking loaders that are not ours, and telling the allocator what
+kind of work this is.
 Not responsible for: the fence itself (`pool/fence.py`).
 
 Nothing is decoded here: libvips starts its threads at the first picture, and they must start inside the fence. What the
@@ -8,15 +9,33 @@ decoders and encoders import at their first use was measured with `sys.modules` 
 that nothing is imported after this.
 """
 
+import contextlib
+import ctypes
 import hashlib
 
 from PIL import Image
 
 from watcherd.imaging import decode, render, vips  # noqa: F401  they bring all decoders and encoders
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_MALLOC_OPTIONS = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 4 << 20), (_M_TRIM_THRESHOLD, 32 << 20))
+
 
 def warm_up() -> None:
     """Load everything that a picture of any kind may need. A few milliseconds beyond the imports."""
+    _tune_allocator()
     vips.allow_only()
     Image.preinit()
     hashlib.sha256(b"").digest()  # OpenSSL reads its configuration at the first use
+
+
+def _tune_allocator() -> None:
+    """One arena, and picture buffers from the heap instead of fresh pages for each of them.
+
+    By default glibc maps and unmaps every buffer and keeps an arena for each thread: for a folder of photos that is 7 %
+    more CPU, and 102 MB at the peak instead of 75. Other C libraries have no `mallopt` and do without.
+    """
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in _MALLOC_OPTIONS:
+            mallopt(option, value)

@@ -171,6 +171,7 @@ class Ledger(Queries):
         new = [{"variant": variant, "extension": extension} for variant, extension in pairs]
         new = [row for row in new if (row["variant"], row["extension"]) not in known]
         if new:
+            self._known_variants = None
             with self._rare_write() as tables:
                 tables.table("known_name").insert_all(new, ignore=True)
 

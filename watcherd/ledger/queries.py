@@ -41,6 +41,7 @@ class Queries:
         self.path = path
         self._connection = connection
         self._variants: dict[int, str] = {}
+        self._known_variants: tuple[tuple[str, str], ...] | None = None
 
     # -- roots, directories, variants
 
@@ -61,7 +62,9 @@ class Queries:
 
     def known_variants(self) -> tuple[tuple[str, str], ...]:
         """Each (variant, extension) that a derivative was ever named by, oldest first."""
-        return tuple(self._rows("SELECT variant, extension FROM known_name ORDER BY id"))
+        if self._known_variants is None:
+            self._known_variants = tuple(self._rows("SELECT variant, extension FROM known_name ORDER BY id"))
+        return self._known_variants
 
     # -- sources
 

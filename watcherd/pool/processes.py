@@ -227,7 +227,7 @@ class Workers:
         try:
             with open(f"/proc/{self._workers[slot].pid}/statm", encoding="ascii") as statm:
                 return int(statm.read().split()[1]) * _PAGE_BYTES
-        except (OSError, IndexError):
+        except (OSError, IndexError, KeyError):
             return 0
 
 

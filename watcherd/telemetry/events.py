@@ -55,7 +55,8 @@ EVENTS: Mapping[str, Event] = _table(
     # -------------------------------------------------------------------------------------------------------- roots
     (_I, "root.watching", "root filesystem network watches elapsed_s", "Events of this root arrive from now on."),
     (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
-    (_I, "root.state_changed", "root state previous reason errno", "A root went offline, hung, paused, or came back."),
+    (_I, "root.state_changed", "root state", "A root is online again; a scan follows."),
+    (_W, "root.away", "root state reason", "A root is offline, hung or paused; its work waits, other roots go on."),
     (_W, "root.emptied", "root", "Nothing is where the ledger knows of something: it counts as not mounted."),
     (_I, "root.doubt", "root directory reason", "Events may have been lost; a scan follows."),
     (

@@ -1,0 +1,92 @@
+"""A worker that is warm needs nothing from outside, and gives back what it was lent."""
+
+import gc
+import mmap
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.imaging.pictures import every_container, outcome, quarters
+from watcherd.imaging.render import Rendering
+
+FILES = every_container(quarters())
+
+
+def mapped(data: bytes) -> mmap.mmap:
+    descriptor = os.memfd_create("upload", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+        return mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_upload_may_be_mapped_memory_and_can_be_unmapped_afterwards(name: str) -> None:
+    content = mapped(FILES[name])
+    gc.disable()  # nothing may hang in a cycle until some later collection
+    try:
+        assert isinstance(outcome(content), Rendering)  # type: ignore[arg-type]
+        content.close()
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_upload_can_be_unmapped_too(name: str) -> None:
+    content = mapped(FILES[name][: len(FILES[name]) * 2 // 3])
+    outcome(content, tolerant=True)  # type: ignore[arg-type]
+    gc.collect()
+    content.close()
+
+
+WATCHED = """
+import sys
+from watcherd.imaging.warm import warm_up
+from tests.imaging.pictures import SMALL, every_container, outcome, quarters
+from watcherd.imaging.render import Rendering
+from dataclasses import replace
+from watcherd.model import Fit, OutputFormat
+files = every_container(quarters())
+variants = [replace(SMALL, name=f.value, format=f, fit=Fit.SMART, height=32, sharpen=True, normalise=True)
+            for f in OutputFormat if f is not OutputFormat.AVIF]
+warm_up()
+opened = []
+sys.addaudithook(lambda event, args: opened.append(args) if event in ("open", "import") else None)
+bad = [name for name, data in files.items() if not isinstance(outcome(data, variants), Rendering)]
+print(bad, [what for what in opened if what[0] not in sys.modules])
+"""
+
+
+def test_after_warming_up_nothing_is_imported_and_no_file_is_opened() -> None:
+    result = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True)
+    assert result.stdout == "[] []\n"
+
+
+SVG = "import pyvips; from watcherd.imaging.warm import warm_up; warm_up(); pyvips.Image.new_from_buffer(b'<svg/>', '')"
+
+
+def test_a_warm_worker_refuses_loaders_that_are_not_in_the_table() -> None:
+    result = subprocess.run([sys.executable, "-c", SVG], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "pyvips.error.Error" in result.stderr
+
+
+STARVED = """
+import resource
+from tests.imaging.pictures import noise, outcome, saved
+from watcherd.imaging.warm import warm_up
+data = saved(noise(6000, 5000), "JPEG", quality=50, progressive=True)
+warm_up()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 40_000_000, used + 40_000_000))
+made = outcome(data)
+print(type(made).__name__, getattr(made, "reason", ""))
+"""
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_picture() -> None:
+    result = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, check=False)
+    assert result.stdout == "Failed out_of_memory\n"
