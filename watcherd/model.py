@@ -1,8 +1,7 @@
-"""The nouns of watcherd: what is passed between its rooms.
+"""The nouns of watcherd: what is passed between its rooms. A pure leaf: values only.
 
-A pure leaf: values only. No I/O, no clock, no third-party import, and no import from the package. Every closed
-vocabulary is a `StrEnum`; the same word stands in the code, the ledger, the log, the metrics and the documentation.
-Lengths of time end in `_s` (seconds), sizes in `_bytes`, instants of the wall clock in `_at_s` (seconds since 1970).
+Every closed vocabulary is a `StrEnum`; the same word stands in code, ledger, log, metrics and documentation. Lengths of
+time end in `_s` (seconds), sizes in `_bytes`, instants of the wall clock in `_at_s` (seconds since 1970).
 """
 
 import hashlib
@@ -143,8 +142,8 @@ class AnimationPolicy(StrEnum):
 class Variant:
     """A configured recipe: one derivative of each source.
 
-    `width` and `height` are the box in pixels; an open side is None. `quality` is 1 to 100. `effort` is the encoder's
-    (0 to 9, None: our choice for the format). `background` is the sRGB colour under transparency and around `pad`.
+    `width`, `height`: the box in pixels, an open side is None. `quality`: 1 to 100. `effort`: the encoder's, 0 to 9, None:
+    our choice for the format. `background`: the sRGB colour under transparency and around `pad`.
     """
 
     name: str
@@ -183,10 +182,7 @@ PREVIEW = Variant(name="preview", width=1200, height=1200, quality=85)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivative:
-    """A file made from one source by one variant, as the ledger remembers it.
-
-    `path` is relative to the root, and None where the layout and the source's name give it.
-    """
+    """A file made from one source by one variant. `path` below the root is None where the layout gives it."""
 
     variant: str
     fingerprint: int
@@ -295,7 +291,7 @@ class TimedOut:
 class Crashed:
     """The worker ended while it held this source. `how` names the signal or the exit code.
 
-    `outside` is True where the end was not this source's doing: the daemon went away, or somebody killed the worker.
+    `outside`: not this source's doing; the daemon went away, or somebody killed the worker.
     """
 
     how: str
@@ -369,10 +365,9 @@ class State(StrEnum):
 class Entry:
     """What is remembered of one source. Defaults say "nothing known yet".
 
-    `sequence` orders pending entries within their class. `in_hand` is True between the start and the recorded end of
-    an attempt: found True at start-up, the daemon ended with this source in a worker. `first_seen_at_s` is when this
-    very stamp was first seen; `not_before_at_s` is when the next attempt is due; `gone_at_s` is when it was found
-    missing. `seen_by` names the decoder table and limits that a `rejected` holds for.
+    `sequence` orders pending entries within their class. `in_hand`: an attempt began and its end is not recorded; so at
+    start-up, the daemon ended with this source in a worker. `first_seen_at_s`: when this very stamp was first seen;
+    `not_before_at_s`: when the next attempt is due. `seen_by`: the decoder table and limits that a rejection holds for.
     """
 
     source: Source

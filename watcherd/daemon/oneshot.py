@@ -1,5 +1,6 @@
 """A one-shot scan: the daemon's own pipeline, once over some folders or files, without watching."""
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
