@@ -142,8 +142,8 @@ class AnimationPolicy(StrEnum):
 class Variant:
     """A configured recipe: one derivative of each source.
 
-    `width`, `height`: the box in pixels, an open side is None. `quality`: 1 to 100. `effort`: the encoder's, 0 to 9, None:
-    our choice for the format. `background`: the sRGB colour under transparency and around `pad`.
+    `width`, `height`: the box in pixels, an open side is None. `quality`: 1 to 100. `effort`: the encoder's, 0 to 9 or
+    None (our choice). `background`: the sRGB colour under transparency and around `pad`.
     """
 
     name: str
@@ -301,9 +301,6 @@ class Crashed:
 Outcome = (
     Rendered | Reused | Unchanged | Disturbed | Vanished | Ignored | Incomplete | Rejected | Failed | TimedOut | Crashed
 )
-
-
-# ------------------------------------------------------------------------------------------------------------- workers
 
 
 class StopReason(StrEnum):
