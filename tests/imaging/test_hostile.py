@@ -83,11 +83,24 @@ def test_a_jpeg_that_lacks_only_its_end_marker_is_whole() -> None:
     assert made.notes == ()
 
 
-def test_holes_make_a_file_wait() -> None:
-    made = first_look(FILES["jpeg"], has_holes=True)
+def test_holes_in_the_picture_make_a_file_wait() -> None:
+    data = NOISE["jpeg"]
+    middle = len(data) // 2
+    torn = data[:middle] + bytes(8192) + data[middle + 8192 :]
+    made = first_look(torn, has_holes=True)
+
     assert isinstance(made, Incomplete)
     assert made.reason is Reason.HOLES
-    assert isinstance(first_look(FILES["jpeg"], has_holes=True, tolerant=True), Header)
+    assert isinstance(first_look(torn, has_holes=True, tolerant=True), Header)
+    assert isinstance(first_look(FILES["bmp"], has_holes=True), Incomplete)
+
+
+def test_holes_in_padding_do_not() -> None:
+    padding = b"\xff\xe1" + (8194).to_bytes(2, "big") + bytes(8192)
+    padded = FILES["jpeg"][:2] + padding + FILES["jpeg"][2:] + bytes(8192)
+
+    assert isinstance(first_look(padded, has_holes=True), Header)
+    assert isinstance(first_look(FILES["png"], has_holes=True), Header), "its checksums speak for themselves"
 
 
 def test_a_slightly_damaged_photo_is_rendered_after_the_grace_with_a_note() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from watcherd.imaging import heif, jpeg, pillow
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
-from watcherd.imaging.endings import Answer, Ending, ending_of
+from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
 from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.tiff import Content
@@ -68,7 +68,7 @@ def _waiting(kind: Kind, data: Content, rejected: Rejected) -> Rejected | Incomp
 
 
 def _unfinished(kind: Kind, data: Content, *, has_holes: bool) -> Incomplete | None:
-    if has_holes:
+    if has_holes and hole_matters(kind, data):
         return Incomplete(reason=Reason.HOLES, detail="the file is sparse: parts of it seem not to be written yet")
     return incomplete(ending_of(kind, data))
 

@@ -55,6 +55,21 @@ def ending_of(kind: Kind, data: Content) -> Answer:
     return answer
 
 
+def hole_matters(kind: Kind, data: Content) -> bool:
+    """Whether a hole in the file can be a part of the picture that was not written yet.
+
+    Programs that copy sparsely (`cp`, `rsync -S`) make holes of any block of zeros, and cameras pad their headers and
+    trailers with those. In a JPEG only the coded picture counts; a PNG's checksums speak for themselves.
+    """
+    if kind is Kind.PNG:
+        return False
+    if kind is not Kind.JPEG:
+        return True
+    scan = frame_of(data).scan_at
+    end = data.rfind(END_OF_IMAGE, max(0, scan))
+    return scan < 0 or end < 0 or data.find(bytes(ZERO_TAIL_BYTES), scan, end) >= 0
+
+
 def has_zero_tail(data: Content) -> bool:
     """Whether the file ends in 4 KiB of zeros (or is nothing else)."""
     tail = data[-ZERO_TAIL_BYTES:]
