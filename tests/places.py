@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,3 +143,8 @@ def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
 def is_sealed(descriptor: int) -> bool:
     wanted = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & wanted == wanted
+
+
+def our_threads() -> set[threading.Thread]:
+    """All threads but those of libraries that called into Python once (libvips): these come and go as they like."""
+    return {thread for thread in threading.enumerate() if not isinstance(thread, threading._DummyThread)}

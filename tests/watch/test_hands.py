@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from tests.places import RIGHT, content, item, kind_of, no_leak, picture, place_at, write
+from tests.places import RIGHT, content, item, kind_of, no_leak, our_threads, picture, place_at, write
 from watcherd.watch.hands import (
     Broken,
     Collect,
@@ -60,14 +60,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         started.append(hands)
         return hands, inbox
 
-    before = set(threading.enumerate())
+    before = our_threads()
     with no_leak():
         yield start
         for hands in started:
             hands.close()
-        for thread in set(threading.enumerate()) - before:
+        for thread in our_threads() - before:
             thread.join(PATIENCE_S)
-        assert set(threading.enumerate()) == before
+        assert our_threads() == before
 
 
 def fetch(ticket: int, path: bytes = b"a.jpg") -> Fetch:

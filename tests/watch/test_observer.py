@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Self
 
 import pytest
 
+from tests.places import our_threads
 from watcherd.model import Change, ChangeKind, Source
 from watcherd.watch.observer import Observer
 from watcherd.watch.reports import Doubt, DoubtReason, WatchFailed, Watching, WatchTrouble
@@ -371,12 +371,12 @@ def test_too_many_observers_are_refused_with_the_reason(root: Path, monkeypatch:
 
 
 def test_a_stopped_observer_says_nothing_and_leaves_no_thread_and_no_descriptor(root: Path) -> None:
-    before = set(threading.enumerate()), inotify_descriptors()
+    before = our_threads(), inotify_descriptors()
     with Watch(root) as watch:
         (root / "a.jpg").touch()
         watch.until(change(ChangeKind.CLOSED, b"a.jpg"))
         assert len(inotify_descriptors()) == len(before[1]) + 1
-    assert (set(threading.enumerate()), inotify_descriptors()) == before
+    assert (our_threads(), inotify_descriptors()) == before
     assert not watch.observer.is_alive()
     assert [each for each in drained(watch.said) if isinstance(each, Doubt)] == []
 
