@@ -3,7 +3,6 @@
 `python -m tests.pool.probing FOLDER PARENT LAYER...`: FOLDER has a file `there`, PARENT is a process to reach for.
 """
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -78,20 +77,20 @@ def attempts(folder: str, parent: int) -> dict[str, Callable[[], object]]:
         "read a program's file": lambda: opened(__file__, os.O_RDONLY),
         "list a folder": lambda: os.listdir(folder),
         "write a file": lambda: opened(there, os.O_WRONLY),
+        "change the mode": lambda: os.chmod(there, 0o640),
+        "change the owner": lambda: os.chown(there, os.getuid(), os.getgid()),
+        "change times": lambda: os.utime(there, (1, 1)),
+        "change an attribute": lambda: os.setxattr(there, "user.a", b"b"),
         "make a file": lambda: opened(new, os.O_WRONLY | os.O_CREAT),
         "make a nameless file": lambda: opened(folder, os.O_RDWR | os.O_TMPFILE),
         "truncate": lambda: os.truncate(there, 0),
-        "remove": lambda: os.unlink(there),
         "rename": lambda: os.rename(there, new),
+        "remove": lambda: os.unlink(new if os.path.exists(new) else there),
         "link": lambda: os.link(there, new),
         "make a link": lambda: os.symlink(there, new),
         "make a folder": lambda: os.mkdir(new),
         "make a fifo": lambda: os.mkfifo(new),
         "make a socket": lambda: bound(socket.AF_UNIX, new),
-        "change the mode": lambda: os.chmod(there, 0o640),
-        "change the owner": lambda: os.chown(there, os.getuid(), os.getgid()),
-        "change times": lambda: os.utime(there, (1, 1)),
-        "change an attribute": lambda: os.setxattr(there, "user.a", b"b"),
         "listen on a port": lambda: bound(socket.AF_INET, ("127.0.0.1", 0)),
         "connect to a port": lambda: connected(socket.AF_INET, ("127.0.0.1", 9)),
         "connect to an abstract name": lambda: connected(socket.AF_UNIX, f"\0watcherd-{parent}"),
@@ -104,7 +103,7 @@ def attempts(folder: str, parent: int) -> dict[str, Callable[[], object]]:
         "signal the group": lambda: os.kill(0, signal.SIGCONT),
         "have the daemon signalled": partial(owned_by, parent),
         "take hold of the daemon": lambda: os.close(os.pidfd_open(parent)),
-        "trace the daemon": lambda: answered(libc.ptrace(16, parent, 0, 0)),
+        "trace the daemon": lambda: answered(libc.ptrace(0x4206, parent, 0, 0)),
         "limit the daemon": lambda: call({"x86_64": 302, "aarch64": 261}[os.uname().machine], parent, 7, 0, 0),
         "leave for a namespace": lambda: answered(libc.unshare(0x10000000)),
         "mount": lambda: answered(libc.mount(b"none", folder.encode(), b"tmpfs", 0, None)),
@@ -149,8 +148,6 @@ def main(folder: str, parent: str, *layers: str) -> None:
     trials, needs = attempts(folder, int(parent)), permitted()
     answers = {layer: LAYERS[layer]() for layer in layers}
     results = {what: tried(how) for what, how in (needs | trials).items() if what != "become a program" or layers}
-    with contextlib.suppress(KeyError):
-        del results[""]
     os.write(1, json.dumps({"layers": answers, "results": results}).encode())
 
 

@@ -52,8 +52,9 @@ def test_a_worker_says_that_it_is_ready_and_leaves_when_it_is_dismissed() -> Non
 def test_workers_run_in_the_root_folder_without_what_is_the_daemons_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "CREDENTIALS_DIRECTORY"):
         monkeypatch.setenv(name, "/somewhere")
-    with bench(**misbehaving("says_nothing")) as one:
+    with bench(**misbehaving("ignores_everything")) as one:
         worker = one.start()
+        one.ready()
         with open(f"/proc/{worker.pid}/environ", "rb") as file:
             names = {line.partition(b"=")[0] for line in file.read().split(b"\0")}
         assert os.readlink(f"/proc/{worker.pid}/cwd") == "/"
@@ -65,11 +66,12 @@ def test_workers_run_in_the_root_folder_without_what_is_the_daemons_alone(monkey
 def test_a_worker_has_its_socket_and_standard_streams_and_nothing_else_of_ours() -> None:
     own = os.memfd_create("the daemon's", 0)
     try:
-        with bench(**misbehaving("says_nothing")) as one:
+        with bench(**misbehaving("ignores_everything")) as one:
             worker = one.start()
+            one.ready()
             names = [os.readlink(f"/proc/{worker.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{worker.pid}/fd")]
             assert [name for name in names if "the daemon's" in name] == []
-            assert sum(name.startswith("socket:") for name in names) <= 1
+            assert sum(name.startswith("socket:") for name in names) == 1
     finally:
         os.close(own)
 
@@ -312,7 +314,7 @@ def test_a_worker_that_closes_its_socket_is_at_its_end_for_us() -> None:
         assert one.workers.reap(0) is None
 
 
-# ------------------------------------------------------------------------------------------------ what cannot be started
+# ----------------------------------------------------------------------------------------------- what cannot be started
 
 
 @contextmanager

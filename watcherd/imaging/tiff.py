@@ -57,7 +57,12 @@ def is_camera_raw(head: Content) -> bool:
 def first_page(data: Content) -> Directory | None:
     """The first page's directory, if it lies inside the data."""
     form = _form_of(data)
-    position = _number(data, form.first_at, form.offset_bytes, form) if form else 0
+    return directory_at(data, _number(data, form.first_at, form.offset_bytes, form)) if form else None
+
+
+def directory_at(data: Content, position: int) -> Directory | None:
+    """The directory at a position, if it lies inside the data (EXIF's own, or one for each further picture)."""
+    form = _form_of(data)
     if form is None or not position or _next_at(data, position, form) is None:
         return None
     start = position + form.count_bytes

@@ -338,7 +338,7 @@ def _text(value: object) -> str:
     """A short text without what would move a terminal's cursor or could not be encoded (lone surrogates)."""
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise FrameError("a text is missing or too long")
-    return "".join(c if c.isprintable() else "?" for c in value)
+    return value if value.isprintable() else "".join(c if c.isprintable() else "?" for c in value)
 
 
 def _digest(body: Mapping[str, Any]) -> bytes | None:

@@ -121,8 +121,8 @@ def program(machine: _Machine, pid: int) -> list[Instruction]:
 def denied(column: int) -> Mapping[str, int]:
     """What is always denied on one kind of machine."""
     lines = [line for line in _DENIED.splitlines() if not line.startswith("#")]
-    rows = [row.split() for row in " ".join(lines).split(";")]
-    return {row[0]: int(row[1 + column]) for row in rows if row[1 + column] != "-"}
+    rows = [row.split() for line in lines for row in line.split(";") if row.strip()]
+    return {name: int(numbers[column]) for name, *numbers in rows if numbers[column] != "-"}
 
 
 def _denied(machine: _Machine) -> Iterator[Instruction]:

@@ -70,8 +70,8 @@ EVENTS: Mapping[str, Event] = _table(
     (
         _I,
         "job.done",
-        ("source root kind variants outcome reason detail notes job_class attempt worker settle_s queue_s fetch_s "
-         "hash_s decode_s encode_s publish_s total_s bytes_in bytes_out width height"),
+        ("source root kind variants outcome reason detail notes job_class attempt worker queue_s "
+         "decode_s encode_s publish_s total_s bytes_in bytes_out width height"),
         "One attempt has ended, one way or another.",
     ),
     (

@@ -1,0 +1,237 @@
+"""The worker, a real one behind its full fence: every format in and out, job after job, and what it survives."""
+
+import hashlib
+import io
+import os
+import socket
+import struct
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.imaging.pictures import adobe_like_profile, noise, quarters, saved
+from tests.places import descriptors
+from tests.pool.workshop import bench, misbehaving
+from watcherd.derivatives.memfds import is_sealed
+from watcherd.model import (
+    THUMBNAIL,
+    AnimationPolicy,
+    Failed,
+    Fit,
+    Ignored,
+    Incomplete,
+    MetadataPolicy,
+    OutputFormat,
+    Reason,
+    Rejected,
+    Rendered,
+    StopReason,
+    Variant,
+)
+from watcherd.naming import Mark
+from watcherd.pool.frames import Identified, grant, parse_from_worker, release
+from watcherd.pool.worker import descriptors_of
+from watcherd.settings import Sandbox
+
+OUTPUTS = tuple(Variant(name=form.value, width=40, height=40, format=form) for form in OutputFormat)
+STARTUP_CPU_S = 0.3
+
+
+def photoshop(picture: Image.Image) -> bytes:
+    """A flat PSD without compression (Adobe's file format, version 1)."""
+    width, height = picture.size
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, height, width, 8, 3)
+    return head + bytes(12) + b"\0\0" + b"".join(band.tobytes() for band in picture.split())
+
+
+def sources() -> dict[str, bytes]:
+    plain = quarters()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x8298] = 6, "somebody"
+    frames: dict[str, Any] = {"save_all": True, "append_images": [quarters().rotate(90)], "duration": 80}
+    containers = ("PNG", "WEBP", "GIF", "AVIF", "BMP", "ICO", "TGA", "PCX", "PPM", "JPEG2000", "HEIF")
+    return {
+        **{container.lower(): saved(plain, container) for container in containers},
+        "psd": photoshop(plain),
+        "jpeg": saved(plain, "JPEG", exif=exif),
+        "progressive jpeg": saved(noise(900, 700), "JPEG", progressive=True),
+        "cmyk jpeg": saved(quarters(mode="CMYK"), "JPEG"),
+        "grey jpeg": saved(quarters(mode="L"), "JPEG"),
+        "jpeg with a profile": saved(plain, "JPEG", icc_profile=adobe_like_profile()),
+        "transparent png": saved(quarters(mode="RGBA"), "PNG"),
+        "palette png": saved(quarters(mode="P"), "PNG"),
+        "16-bit png": saved(quarters(mode="L").convert("I;16"), "PNG"),
+        "moving gif": saved(plain, "GIF", **frames),
+        "moving webp": saved(plain, "WEBP", **frames),
+        **{
+            f"tiff, {how}": saved(plain, "TIFF", compression=how) for how in ("raw", "tiff_lzw", "tiff_deflate", "jpeg")
+        },
+    }
+
+
+SOURCES = sources()
+MANNERS = {
+    "smart": replace(THUMBNAIL, fit=Fit.SMART),
+    "padded": replace(THUMBNAIL, fit=Fit.PAD),
+    "covering": replace(THUMBNAIL, fit=Fit.COVER),
+    "sharpened": replace(THUMBNAIL, sharpen=True, normalise=True),
+    "best": replace(THUMBNAIL, effort=9),
+    "keeping all": replace(THUMBNAIL, metadata=MetadataPolicy.KEEP),
+    "keeping the copyright": replace(THUMBNAIL, metadata=MetadataPolicy.COPYRIGHT),
+    "moving": replace(THUMBNAIL, format=OutputFormat.WEBP, animation=AnimationPolicy.KEEP),
+}
+
+
+def test_every_format_goes_in_and_comes_out_within_the_fence_and_nothing_is_imported_late() -> None:
+    options = misbehaving("tells_late_imports")
+    with bench(**options) as one:
+        one.start()
+        assert {"landlock", "seccomp"} & set(one.ready().missing_layers) == set()
+        outcomes = {}
+        for job, (name, content) in enumerate(SOURCES.items(), start=1):
+            ended, pictures = one.outcome(content, *OUTPUTS, job=job)
+            sizes = [Image.open(io.BytesIO(picture)).size for picture in pictures]
+            outcomes[name] = (ended.outcome, len(pictures), {max(size) for size in sizes}, ended.notes)
+        assert outcomes == dict.fromkeys(SOURCES, (Rendered(), len(OUTPUTS), {40}, ()))
+        for manner in MANNERS.values():
+            for name in ("jpeg", "moving gif", "transparent png"):
+                assert one.outcome(SOURCES[name], manner)[0].outcome == Rendered()
+        one.workers.dismiss(0, StopReason.SHUTDOWN)
+        ending = one.ending()
+        assert (ending.how, ending.stderr) == ("exit 0", "[]\n")
+
+
+def test_a_worker_starts_quickly() -> None:
+    """CPU from fork to ready, imports and fence included; measured 0.10 s."""
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            ticks = sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
+        assert ticks / os.sysconf("SC_CLK_TCK") < STARTUP_CPU_S
+
+
+def test_what_is_identified_and_made_is_what_was_given() -> None:
+    content = SOURCES["progressive jpeg"]
+    with bench() as one:
+        one.start()
+        one.ready()
+        one.give(content, *OUTPUTS, job=7)
+        seen = one.message()
+        assert isinstance(seen, Identified)
+        assert (seen.job, seen.digest) == (7, hashlib.sha256(content).digest())
+        assert (seen.header.kind, seen.header.width, seen.header.height) == ("jpeg", 900, 700)
+        one.workers.send(0, grant(7, ["webp", "jpeg"]))
+        frame = one.frame()
+        ended = parse_from_worker(frame)
+        assert [made.variant for made in ended.made] == ["jpeg", "webp"]  # type: ignore[union-attr]
+        assert [is_sealed(descriptor) for descriptor in frame.descriptors] == [True, True]
+        mark = Mark(variant="jpeg", digest=seen.digest, fingerprint=OUTPUTS[0].fingerprint)
+        data = os.pread(frame.descriptors[0], 1 << 20, 0)
+        assert str(mark).encode() in data
+        for descriptor in frame.descriptors:
+            os.close(descriptor)
+
+
+def test_a_worker_that_is_told_to_let_go_takes_the_next_job() -> None:
+    with bench() as one:
+        one.start()
+        one.ready()
+        one.give(SOURCES["jpeg"], job=1)
+        assert isinstance(one.message(), Identified)
+        one.workers.send(0, release(1))
+        assert one.outcome(SOURCES["png"], job=2)[0].outcome == Rendered()
+
+
+def test_bad_contents_are_outcomes_and_the_worker_goes_on() -> None:
+    whole = saved(noise(), "JPEG")
+    with bench() as one:
+        one.start()
+        one.ready()
+        ends = [
+            one.outcome(content)[0].outcome
+            for content in (
+                b"",
+                b"some text\n" * 100,
+                whole[: len(whole) // 2],
+                b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+                whole,
+            )
+        ]
+        kinds = [type(end) for end in ends]
+        assert kinds == [Ignored, Ignored, Incomplete, Rejected, Rendered]
+
+
+def test_garbage_of_every_kind_never_ends_a_worker() -> None:
+    """Heads that are right and bodies that are not: decoders raise anything; errors keep pictures alive in circles."""
+    with bench() as one:
+        one.start()
+        one.ready()
+        pid = one.workers[0].pid
+        for job, content in enumerate(SOURCES.values(), start=1):
+            torn = content[:60] + bytes(b ^ 0x5A for b in content[60:])
+            one.outcome(torn, *OUTPUTS, job=2 * job, tolerant=True)
+            one.outcome(content[: len(content) // 3], *OUTPUTS, job=2 * job + 1, tolerant=True)
+        assert one.outcome(SOURCES["jpeg"], job=999)[0].outcome == Rendered()
+        assert one.workers[0].pid == pid
+        assert len(os.listdir(f"/proc/{pid}/fd")) < 10
+
+
+def test_what_needs_more_memory_than_there_is_is_an_outcome() -> None:
+    content = saved(Image.new("L", (12_000, 12_000)), "BMP")
+    with bench(memory_bytes=600 << 20) as one:
+        one.start()
+        one.ready()
+        wide = Variant(name="wide", width=None, height=12_000, format=OutputFormat.PNG)
+        outcome = one.outcome(content, wide)[0].outcome
+        assert isinstance(outcome, Failed)
+        assert outcome.reason is Reason.OUT_OF_MEMORY
+        assert one.outcome(SOURCES["png"], job=2)[0].outcome == Rendered()
+
+
+def test_many_jobs_cost_neither_descriptors_nor_memory() -> None:
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        for job in range(1, 11):
+            one.outcome(SOURCES["jpeg"], job=job)
+        ours, before = descriptors(), one.workers.rss_bytes(0)
+        theirs = len(os.listdir(f"/proc/{pid}/fd"))
+        for job in range(11, 111):
+            one.outcome(SOURCES["jpeg"], job=job)
+        assert (descriptors(), len(os.listdir(f"/proc/{pid}/fd"))) == (ours, theirs)
+        assert one.workers.rss_bytes(0) - before < 8 << 20
+
+
+def test_a_worker_leaves_when_its_daemon_closes_in_the_middle_of_a_job() -> None:
+    with bench(sandbox=Sandbox.OFF) as one:
+        one.start()
+        one.ready()
+        one.give(SOURCES["jpeg"])
+        assert isinstance(one.message(), Identified)
+        one.workers.dismiss(0, StopReason.SHUTDOWN)
+        ending = one.ending()
+        assert (ending.how, ending.stderr) == ("exit 0", "")
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT"])
+def test_a_crash_of_a_decoder_leaves_its_place(number: str) -> None:
+    """The fault handler writes it to standard error, which stays open behind the fence."""
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        os.kill(pid, {"SIGSEGV": 11, "SIGABRT": 6}[number])
+        ending = one.ending()
+        assert ending.how == number
+        assert "Fatal Python error" in ending.stderr
+        assert "worker.py" in ending.stderr
+
+
+def test_descriptors_in_ancillary_data_are_found_and_the_rest_is_not() -> None:
+    numbers = struct.pack("3i", 5, 6, 7)
+    found = descriptors_of(
+        [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers + b"xx"), (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, numbers)]
+    )
+    assert found == [5, 6, 7]

@@ -1,0 +1,129 @@
+"""The crew: worker processes in a selector. What they say becomes inputs, what the fleet orders is done to them.
+
+Responsible for: reading a worker's socket to its end before its exit is believed, and carrying out the fleet's commands.
+Not responsible for: what is decided (`fleet.py`), nor for system calls on processes (`processes.py`).
+
+Each registered descriptor has a function as its data; calling it when the descriptor is ready gives the inputs.
+"""
+
+import os
+import selectors
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from watcherd.pool.frames import Frame
+from watcherd.pool.orders import Abandon, Command, Dismiss, GiveUp, JobLost, Kill, NotStarted, Spawn, Terminate
+from watcherd.pool.processes import Ending, Worker, Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCame:
+    """A worker said something; its process id, and its size if it has ended a job (else 0)."""
+
+    slot: int
+    frame: Frame
+    rss_bytes: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerBroke:
+    """A worker does not keep to the protocol, or does not take what it is sent."""
+
+    slot: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerEnded:
+    """A worker's exit was seen."""
+
+    slot: int
+    ending: Ending
+
+
+FromCrew = FrameCame | WorkerBroke | WorkerEnded | NotStarted
+
+
+class Crew:
+    """All workers, as one selector sees them. Owned by the thread that starts them."""
+
+    def __init__(self, workers: Workers, selector: selectors.BaseSelector) -> None:
+        self._workers = workers
+        self._selector = selector
+
+    def carry_out(self, command: Command) -> list[FromCrew]:
+        """Do to a worker what the fleet orders. What concerns jobs or the whole fleet is not for the crew."""
+        match command:
+            case Spawn(slot=slot):
+                return self._spawn(slot)
+            case Dismiss(slot=slot, reason=reason):
+                self._workers.dismiss(slot, reason)
+            case Terminate(slot=slot, reason=reason):
+                self._workers.kill(slot, reason, signal.SIGTERM)
+            case Kill(slot=slot, reason=reason):
+                self._workers.kill(slot, reason)
+            case Abandon(slot=slot):
+                self._abandon(slot)
+            case JobLost() | GiveUp():
+                pass
+        return []
+
+    def tell(self, slot: int, body: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> list[FromCrew]:
+        """Send one message; the descriptors are closed."""
+        taken = slot in self._workers and self._workers.send(slot, body, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return [] if taken else [WorkerBroke(slot=slot, detail="it does not take what it is sent")]
+
+    def _spawn(self, slot: int) -> list[FromCrew]:
+        try:
+            worker = self._workers.spawn(slot)
+        except OSError as error:
+            return [NotStarted(slot=slot, detail=str(error))]
+        self._watch(worker)
+        return []
+
+    def _watch(self, worker: Worker) -> None:
+        slot = worker.slot
+        self._selector.register(worker.connection, selectors.EVENT_READ, lambda: self._read(slot))
+        self._selector.register(worker.pidfd, selectors.EVENT_READ, lambda: self._read_exit(slot))
+
+    def _read(self, slot: int) -> list[FromCrew]:
+        if slot not in self._workers:  # its exit was seen in this very pass
+            return []
+        worker = self._workers[slot]
+        frames, wrong = self._workers.receive(slot)
+        has_ended = any(frame.body.get("type") == "ended" for frame in frames)
+        rss_bytes = self._workers.rss_bytes(slot) if has_ended else 0
+        items: list[FromCrew] = [
+            FrameCame(slot=slot, frame=frame, rss_bytes=rss_bytes, pid=worker.pid) for frame in frames
+        ]
+        if wrong is not None:
+            items.append(WorkerBroke(slot=slot, detail=wrong))
+        if wrong is not None or (not frames and worker.at_end):
+            self._unwatch(worker.connection)
+        return items
+
+    def _read_exit(self, slot: int) -> list[FromCrew]:
+        if slot not in self._workers:
+            return []
+        worker = self._workers[slot]
+        items = self._read(slot)  # to its end, before the exit is believed
+        self._unwatch(worker.connection)
+        self._unwatch(worker.pidfd)
+        ending = self._workers.reap(slot)
+        if ending is None:
+            raise AssertionError("a pidfd that can be read belongs to a process that has ended")
+        return [*items, WorkerEnded(slot=slot, ending=ending)]
+
+    def _abandon(self, slot: int) -> None:
+        if slot in self._workers:
+            self._unwatch(self._workers[slot].connection)
+            self._unwatch(self._workers[slot].pidfd)
+            self._workers.abandon(slot)
+
+    def _unwatch(self, descriptor: object) -> None:
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)  # type: ignore[arg-type]
