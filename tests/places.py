@@ -39,10 +39,10 @@ def place_at(path: Path, **changes: Any) -> Place:
 
 
 def picture(mark: Mark | None = None, *, size: int = 1_000) -> bytes:
-    """Bytes that begin as a JPEG does, with the mark as their comment."""
+    """Bytes that begin and end as a JPEG does, with the mark as their comment."""
     text = b"holiday" if mark is None else str(mark).encode()
     head = b"\xff\xd8\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + b"\xff\xda"
-    return head + b"\x55" * (size - len(head))
+    return head + b"\x55" * (size - len(head) - 2) + b"\xff\xd9"
 
 
 def write(root: Path, path: bytes, data: bytes) -> Stamp:

@@ -365,6 +365,8 @@ class Entry:
     `sequence` orders pending entries within their class. `in_hand`: an attempt began and its end is not recorded; so at
     start-up, the daemon ended with this source in a worker. `first_seen_at_s`: when this very stamp was first seen;
     `not_before_at_s`: when the next attempt is due. `seen_by`: the decoder table and limits that a rejection holds for.
+    `phash`, `dhash`: perceptual hashes, unsigned 64-bit; None before the content was rendered here. `captured`: the
+    camera's local time as "2008-05-30T15:56:01", or "".
     """
 
     source: Source
@@ -384,6 +386,9 @@ class Entry:
     seen_by: int = 0
     width: int = 0
     height: int = 0
+    phash: int | None = None
+    dhash: int | None = None
+    captured: str = ""
     derivatives: tuple[Derivative, ...] = ()
 
 

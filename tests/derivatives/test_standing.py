@@ -1,6 +1,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_a_mark_is_found(folder: int, tmp_path: Path, size: int) -> None:
     stamp = write(tmp_path, b"a", picture(RIGHT, size=size))
     expected = Standing(mark=RIGHT, size_bytes=size, mtime_ns=stamp.mtime_ns, inode=stamp.inode)
     assert look(folder, b"a") == expected
+
+
+@pytest.mark.parametrize("size", [200, 300_000])
+def test_a_file_of_ours_that_was_cut_off_is_ours_but_of_nothing(folder: int, tmp_path: Path, size: int) -> None:
+    write(tmp_path, b"a", picture(RIGHT, size=size)[:-1])
+    standing = look(folder, b"a")
+    assert standing is not None
+    assert standing.mark == replace(RIGHT, digest=bytes(32))
 
 
 def test_nothing_is_none(folder: int) -> None:

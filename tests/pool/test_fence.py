@@ -185,6 +185,7 @@ def test_a_fenced_workers_size_can_be_seen_by_an_ordinary_daemon() -> None:
         plain.start()
         one.start()
         one.ready()
+        assert one.workers.rss_bytes(0) > 0  # and its codec is loaded, which nobody might not be able to
         with as_nobody():
             assert one.workers.rss_bytes(0) > 0
 

@@ -40,6 +40,20 @@ def mark_in(head: bytes, tail: bytes = b"") -> Mark | None:
     return None
 
 
+def is_whole(head: bytes, tail: bytes, size_bytes: int) -> bool:
+    """Whether a file of ours ends as its container says; an AVIF does not say it where we could see it.
+
+    `tail`: the last bytes of the file, at least 12 of them.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return tail.endswith(b"\xff\xd9")
+    if head.startswith(_PNG_SIGNATURE):
+        return tail.endswith(b"\0\0\0\0IEND\xaeB`\x82")
+    if head[:4] == b"RIFF":
+        return int.from_bytes(head[4:8], "little") + 8 == size_bytes
+    return True
+
+
 def _first(texts: Iterator[bytes]) -> Mark | None:
     return next((mark for mark in map(_exact, texts) if mark is not None), None)
 

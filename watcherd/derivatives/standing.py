@@ -8,9 +8,9 @@ comes as an open descriptor.
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from watcherd.derivatives.marks import WINDOW_BYTES, mark_in
+from watcherd.derivatives.marks import WINDOW_BYTES, is_whole, mark_in
 from watcherd.naming import Mark
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -64,10 +64,11 @@ def open_regular(directory: int, name: bytes) -> int:
 
 
 def mark_of(descriptor: int, size_bytes: int) -> Mark | None:
-    """The mark in an open file or memfd."""
+    """The mark in an open file or memfd. One that was cut off is ours, but made of nothing: its digest is all zeros."""
     head = os.pread(descriptor, WINDOW_BYTES, 0)
     tail = b"" if size_bytes <= WINDOW_BYTES else os.pread(descriptor, WINDOW_BYTES, size_bytes - WINDOW_BYTES)
-    return mark_in(head, tail)
+    mark = mark_in(head, tail)
+    return mark if mark is None or is_whole(head, tail or head, size_bytes) else replace(mark, digest=bytes(32))
 
 
 def look(directory: int, name: bytes) -> Standing | None:

@@ -20,25 +20,26 @@ _LARGEST_EXIF_BYTES = 65_000  # one JPEG segment
 
 def kept_of(image: pyvips.Image, variant: Variant) -> Kept:
     """The blobs to write, from those that the decoder found. Broken ones are left out."""
-    profile = _blob(image, "icc-profile-data") if variant.colour is ColourPolicy.KEEP else b""
+    profile = blob_of(image, "icc-profile-data") if variant.colour is ColourPolicy.KEEP else b""
     match variant.metadata:
         case MetadataPolicy.NONE:
             return Kept(icc_profile=profile)
         case MetadataPolicy.COPYRIGHT:
             return Kept(exif=_exif(image, _only_copyright), icc_profile=profile)
         case MetadataPolicy.KEEP:
-            xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", _blob(image, "xmp-data"))
+            xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", blob_of(image, "xmp-data"))
             return Kept(exif=_exif(image, _all_upright), xmp=xmp, icc_profile=profile)
 
 
-def _blob(image: pyvips.Image, field: str) -> bytes:
+def blob_of(image: pyvips.Image, field: str) -> bytes:
+    """A block of metadata by libvips' name for it; empty where there is none."""
     return image.get(field) if image.get_typeof(field) else b""
 
 
 def _exif(image: pyvips.Image, choose: Callable[[Image.Exif], Image.Exif]) -> bytes:
     source = Image.Exif()
     try:
-        source.load(_blob(image, "exif-data"))
+        source.load(blob_of(image, "exif-data"))
         chosen = choose(source)
         encoded = chosen.tobytes() if chosen else b""
     except Exception:  # noqa: BLE001 - Pillow raises anything on damaged EXIF; a picture without it is still right

@@ -4,7 +4,7 @@ Responsible for: the way from an identified content to finished derivatives.
 Not responsible for: decoding (`master.py`), sizes (`geometry.py`), colour, encoding, files.
 
 Every variant is made from the master, or from an already scaled picture that is at least twice as large as itself:
-200 pixels scaled from 1200 are as good as scaled from 4000.
+200 pixels scaled from 1200 are as good as scaled from 4000. The smallest of them all is hashed perceptually.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,13 @@ from time import perf_counter
 from watcherd.imaging import colour
 from watcherd.imaging.animate import animated, frames_of
 from watcherd.imaging.encode import encode
+from watcherd.imaging.exif import captured_at
 from watcherd.imaging.finish import finish
 from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.master import Master, Task, develop, scaled
-from watcherd.imaging.metadata import kept_of
+from watcherd.imaging.metadata import blob_of, kept_of
+from watcherd.imaging.phash import hashes
+from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean, pyvips
 from watcherd.model import ColourPolicy, Failed, Header, Incomplete, Reason, Rejected, Variant
@@ -25,6 +28,9 @@ from watcherd.naming import Mark
 from watcherd.settings import LimitSettings
 
 _PARENT_RATIO = 2
+_WHITE = (255, 255, 255)
+_LEAST_HASHED_SIDE = 64
+_TIFF_FORMS = frozenset((Kind.TIFF, Kind.RAW))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +45,18 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """All derivatives that were asked for, what they took (seconds), and what people should know of them."""
+    """All derivatives that were asked for, what they took (seconds), and what people should know of them.
+
+    `phash`, `dhash`: of the whole source, upright and on white, unsigned 64-bit (see `phash.py`). `captured`: when it
+    was taken, in the camera's local time, as "2008-05-30T15:56:01"; "" where it does not say.
+    """
 
     pictures: tuple[Picture, ...]
     decode_s: float
     encode_s: float
+    phash: int
+    dhash: int
+    captured: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -70,12 +83,26 @@ def render(
     prints = _Prints(master)
     try:
         pictures = tuple(_picture(task, prints, variant, digest) for variant in task.variants)
+        alike = hashes(prints.smallest())
     except MemoryError:
         return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode variants of {header.pixels:,} pixels")
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
         return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
     notes = tuple(dict.fromkeys(master.notes + tuple(prints.notes)))
-    return Rendering(pictures=pictures, decode_s=decoded - started, encode_s=perf_counter() - decoded, notes=notes)
+    return Rendering(
+        pictures=pictures,
+        decode_s=decoded - started,
+        encode_s=perf_counter() - decoded,
+        phash=alike.phash,
+        dhash=alike.dhash,
+        captured=_captured(task, master),
+        notes=notes,
+    )
+
+
+def _captured(task: Task, master: Master) -> str:
+    date = captured_at(blob_of(master.image, "exif-data"))
+    return captured_at(task.data) if not date and task.kind in _TIFF_FORMS else date
 
 
 def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> Picture:
@@ -99,7 +126,7 @@ class _Prints:
 
     def at(self, size: Size, variant: Variant) -> pyvips.Image:
         """The picture at a size, in the variant's tone; kept in memory for the smaller ones after it."""
-        made = self._in_tone(variant)
+        made = self._in_tone(variant.colour, variant.background)
         large_enough = [i for i in made if i.width >= _PARENT_RATIO * size[0] and i.height >= _PARENT_RATIO * size[1]]
         parent = min(large_enough, key=lambda i: i.width * i.height, default=made[0])
         if size == (parent.width, parent.height):
@@ -108,17 +135,22 @@ class _Prints:
         made.append(image)
         return image
 
-    def _in_tone(self, variant: Variant) -> list[pyvips.Image]:
-        background = variant.background if colour.has_alpha(self.master.image) else (0, 0, 0)
-        key = (variant.colour, background)
+    def smallest(self) -> pyvips.Image:
+        """The smallest one of the whole picture in sRGB on white that still shows something."""
+        made = self._in_tone(ColourPolicy.SRGB, _WHITE)
+        telling = [image for image in made if min(image.width, image.height) >= _LEAST_HASHED_SIDE]
+        return min(telling, key=lambda image: image.width * image.height, default=made[0])
+
+    def _in_tone(self, policy: ColourPolicy, background: colour.Colour) -> list[pyvips.Image]:
+        key = (policy, background if colour.has_alpha(self.master.image) else (0, 0, 0))
         if key not in self._made:
-            self._made[key] = [self._toned(variant)]
+            self._made[key] = [self._toned(policy, background)]
         return self._made[key]
 
-    def _toned(self, variant: Variant) -> pyvips.Image:
+    def _toned(self, policy: ColourPolicy, background: colour.Colour) -> pyvips.Image:
         image = self.master.image
-        if variant.colour is ColourPolicy.SRGB or image.interpretation == "cmyk":
+        if policy is ColourPolicy.SRGB or image.interpretation == "cmyk":
             image, note = colour.to_srgb(image)
             self.notes.extend([note] if note else [])
-        toned = colour.over(image, variant.background)
+        toned = colour.over(image, background)
         return toned if toned is self.master.image else toned.copy_memory()

@@ -9,6 +9,7 @@ decoders and encoders import at their first use was measured with `sys.modules` 
 that nothing is imported after this.
 """
 
+import codecs
 import contextlib
 import ctypes
 import hashlib
@@ -19,6 +20,8 @@ from watcherd.imaging import decode, render, vips  # noqa: F401  they bring all 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _MALLOC_OPTIONS = ((_M_ARENA_MAX, 1), (_M_MMAP_THRESHOLD, 4 << 20), (_M_TRIM_THRESHOLD, 32 << 20))
+_CODECS = ("ascii", "latin-1", "utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252")
+"""What texts inside pictures are written in. A codec that is once looked for in vain is never found again."""
 
 
 def warm_up() -> None:
@@ -26,6 +29,8 @@ def warm_up() -> None:
     _tune_allocator()
     vips.allow_only()
     Image.preinit()
+    for codec in _CODECS:
+        codecs.lookup(codec)
     hashlib.sha256(b"").digest()  # OpenSSL reads its configuration at the first use
 
 

@@ -9,6 +9,7 @@ cannot make it remember without end. Whatever breaks these rules is a `FrameErro
 """
 
 import json
+import re
 import struct
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ MAX_DESCRIPTORS = 32
 MAX_TEXT = 500
 _PREFIX = struct.Struct("!IB")
 _INT63 = 1 << 63
+_INT64 = 1 << 64
+_DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+_INSTANT = re.compile(_DAY + r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]")
 
 
 class FrameError(Exception):
@@ -193,7 +197,10 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """The attempt is over in the worker. `digest` is None where the content was not hashed."""
+    """The attempt is over in the worker. `digest` is None where the content was not hashed.
+
+    `phash`, `dhash` (unsigned 64-bit) and `captured` come with `Rendered`; None and "" where they are not known.
+    """
 
     job: int
     outcome: Rendered | Ignored | Incomplete | Rejected | Failed
@@ -201,6 +208,9 @@ class Ended:
     made: tuple[Made, ...] = ()
     decode_s: float = 0.0
     encode_s: float = 0.0
+    phash: int | None = None
+    dhash: int | None = None
+    captured: str = ""
     notes: tuple[str, ...] = ()
 
     def body(self) -> dict[str, object]:
@@ -217,6 +227,9 @@ class Ended:
             "made": [{"variant": m.variant, "width": m.width, "height": m.height} for m in self.made],
             "decode_s": self.decode_s,
             "encode_s": self.encode_s,
+            "phash": self.phash,
+            "dhash": self.dhash,
+            "captured": self.captured,
             "notes": [note[:MAX_TEXT] for note in self.notes[:8]],
         }
 
@@ -283,6 +296,9 @@ def _parse_ended(frame: Frame) -> Ended:
         made=made,
         decode_s=_seconds(body, "decode_s"),
         encode_s=_seconds(body, "encode_s"),
+        phash=_hash(body, "phash"),
+        dhash=_hash(body, "dhash"),
+        captured=_instant(body, "captured"),
         notes=tuple(_text(note) for note in _list(body, "notes")),
     )
 
@@ -317,6 +333,20 @@ def _integer(body: Mapping[str, Any], key: str) -> int:
     value = body.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _INT63:
         raise FrameError(f"{key} is not a number in range")
+    return value
+
+
+def _hash(body: Mapping[str, Any], key: str) -> int | None:
+    value = body.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _INT64):
+        raise FrameError(f"{key} is not a hash")
+    return value
+
+
+def _instant(body: Mapping[str, Any], key: str) -> str:
+    value = _text(body.get(key))
+    if value and not _INSTANT.fullmatch(value):
+        raise FrameError(f"{key} is not an instant")
     return value
 
 

@@ -175,6 +175,9 @@ def _identify_and_render(work: Work, content: Content, channel: Channel, frames:
         made=tuple(Made(variant=p.variant, width=p.width, height=p.height) for p in made.pictures),
         decode_s=made.decode_s,
         encode_s=made.encode_s,
+        phash=made.phash,
+        dhash=made.dhash,
+        captured=made.captured,
         notes=made.notes,
     )
     return Done(message=message, pictures=tuple(picture.data for picture in made.pictures))
