@@ -14,6 +14,7 @@ LEAVES = {"watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.te
 BETWEEN_STAGES = {
     *((f"watcherd.watch.{name}", "derivatives") for name in ("hands", "reading", "writing", "tidying")),
     ("watcherd.pool.worker", "imaging"),
+    ("watcherd.pool.requests", "queue"),  # the library's pool retries as the daemon does
 }
 
 PURE = {

@@ -125,9 +125,10 @@ class MetadataPolicy(StrEnum):
 
 
 class ColourPolicy(StrEnum):
-    """`srgb` converts embedded profiles to sRGB; `keep` leaves the numbers and carries the profile along."""
+    """`srgb` converts embedded profiles; `rgb` too, and grey gets three channels; `keep` carries the profile along."""
 
     SRGB = "srgb"
+    RGB = "rgb"
     KEEP = "keep"
 
 
@@ -326,10 +327,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What the first look at a content told: the kind by its magic bytes, and its geometry before turning upright.
-
-    `memory_bytes` estimates the peak of decoding and rendering it for the largest variant.
-    """
+    """What the first look told: kind by magic bytes, geometry before turning, and the peak of memory to render it."""
 
     kind: str
     width: int
@@ -365,8 +363,7 @@ class Entry:
     `sequence` orders pending entries within their class. `in_hand`: an attempt began and its end is not recorded; so at
     start-up, the daemon ended with this source in a worker. `first_seen_at_s`: when this very stamp was first seen;
     `not_before_at_s`: when the next attempt is due. `seen_by`: the decoder table and limits that a rejection holds for.
-    `phash`, `dhash`: perceptual hashes, unsigned 64-bit; None before the content was rendered here. `captured`: the
-    camera's local time as "2008-05-30T15:56:01", or "".
+    `phash`, `dhash`: unsigned 64-bit, None where not known. `captured`: local time as "2008-05-30T15:56:01", or "".
     """
 
     source: Source

@@ -39,6 +39,9 @@ def entry(number: int, state: State) -> Entry:
         seen_by=hash((number % 3, "decoders")),
         width=4000,
         height=3000,
+        phash=int.from_bytes(os.urandom(8), "big"),
+        dhash=int.from_bytes(os.urandom(8), "big"),
+        captured=f"2024-05-{1 + number % 28:02}T15:{number % 60:02}:01",
         derivatives=derivatives,
     )
 

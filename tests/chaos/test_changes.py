@@ -62,7 +62,10 @@ def test_two_files_that_swap_their_names_swap_their_derivatives(watched: Path, d
     assert len(list(watched.iterdir())) == 6
 
 
-def test_what_was_moved_while_the_daemon_was_away_is_not_rendered_again(watched: Path, daemon: Daemon) -> None:
+def test_what_was_moved_while_the_daemon_was_away_is_not_rendered_again(
+    watched: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    daemon = daemon_at(watched, config=FORGETFUL)
     fill(watched / "whole", 10)
     fill(watched / "alone", 10, first=100)
     daemon.start().rested(sources=20)

@@ -34,7 +34,7 @@ def test_a_full_disk_pauses_its_root_and_loses_nothing(
         left = os.statvfs(small).f_bavail * os.statvfs(small).f_frsize
         file.write(b"\x55" * max(0, left - 60_000))
     daemon = daemon_at(small, watched, config="").start()
-    line = daemon.wait_for("root.state_changed", within_s=15, where=lambda line: line["state"] == "paused")
+    line = daemon.wait_for("root.away", within_s=15, where=lambda line: line["state"] == "paused")
     assert line["root"] == str(small)
     assert "space" in line["reason"]
     state, reason = _state_of_root(daemon, small)
@@ -62,7 +62,7 @@ def test_a_read_only_file_system_pauses_its_root_and_resumes(mounts: Mount, daem
     daemon.rested(sources=5)
     fill(root, 5, first=10)
     subprocess.run(["mount", "-o", "remount,ro", str(root)], check=True)
-    daemon.wait_for("root.state_changed", within_s=15, where=lambda line: line["state"] == "paused")
+    daemon.wait_for("root.away", within_s=15, where=lambda line: line["state"] == "paused")
     state, reason = _state_of_root(daemon, root)
     assert (state, "read-only" in reason) == ("paused", True)
     subprocess.run(["mount", "-o", "remount,rw", str(root)], check=True)

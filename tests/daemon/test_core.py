@@ -107,6 +107,36 @@ def test_a_derivative_that_was_taken_away_is_made_again_alone(world: World) -> N
     assert world.entry(b"a.jpg").state is State.DONE
 
 
+def looks(world: World, path: bytes) -> tuple[int | None, int | None, str]:
+    entry = world.entry(path)
+    return entry.phash, entry.dhash, entry.captured
+
+
+def test_what_a_picture_looks_like_is_recorded_and_outlasts_a_touch_and_a_new_copy(world: World) -> None:
+    world.put(b"a.jpg", b"same")
+    world.run()
+    told = looks(world, b"a.jpg")
+    assert told[0] is not None
+    assert told == (told[0], told[0] ^ 1, "2008-05-30T15:56:01")
+    world.put(b"a.jpg", b"same")
+    world.put(b"b.jpg", b"same")
+    world.run()
+
+    assert world.core.totals.ended == {"rendered": 1, "unchanged": 1, "reused": 1}
+    assert looks(world, b"a.jpg") == looks(world, b"b.jpg") == told
+
+
+def test_what_another_content_looked_like_is_forgotten(world: World) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    world.plays[b"broken"] = Rejected(reason=Reason.DAMAGED, detail="broken")
+    world.put(b"a.jpg", b"broken")
+    world.run()
+
+    assert world.entry(b"a.jpg").state is State.REJECTED
+    assert looks(world, b"a.jpg") == (None, None, "")
+
+
 def test_a_lost_ledger_costs_no_rendering(world: World) -> None:
     world.put(b"a.jpg", b"picture a")
     world.run()
@@ -227,6 +257,29 @@ def test_a_derivative_that_was_cut_off_is_made_again_though_its_mark_is_right(wo
     world.run()
 
     assert world.disk[b"a.jpg.preview.jpg"].content == b"picture of picture a"
+
+
+def test_a_good_picture_replaced_by_a_bad_one_loses_the_derivatives_that_show_the_old_one(world: World) -> None:
+    world.put(b"a.jpg", b"good")
+    world.run()
+    world.plays[b"bad"] = Rejected(reason=Reason.DAMAGED, detail="torn")
+    world.put(b"a.jpg", b"bad")
+    world.run()
+
+    assert set(world.disk) == {b"a.jpg"}
+    assert world.entry(b"a.jpg").derivatives == ()
+    assert world.entry(b"a.jpg").state is State.REJECTED
+
+
+def test_a_verdict_on_the_same_content_takes_nothing_away(world: World) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    world.plays[b"picture a"] = Rejected(reason=Reason.TOO_MANY_PIXELS, detail="the limit was lowered")
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+
+    assert b"a.jpg.preview.jpg" in world.disk
+    assert len(world.entry(b"a.jpg").derivatives) == 2
 
 
 # ------------------------------------------------------------------------------------------------------- half uploads

@@ -400,7 +400,16 @@ class World:
         self.rendered.append(worker.content)
         digest = hashlib.sha256(worker.content).digest()
         fds = tuple(self._descriptor(b"picture of " + worker.content) for _ in names)
-        message = Ended(job=worker.work.job, outcome=Rendered(), digest=digest, made=made)
+        looks = int.from_bytes(digest[:8], "big")
+        message = Ended(
+            job=worker.work.job,
+            outcome=Rendered(),
+            digest=digest,
+            made=made,
+            phash=looks,
+            dhash=looks ^ 1,
+            captured="2008-05-30T15:56:01",
+        )
         self._say(slot, message.body(), fds)
 
 

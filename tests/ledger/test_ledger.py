@@ -89,6 +89,9 @@ def test_an_entry_is_read_as_it_was_written(ledger: Ledger) -> None:
         seen_by=-(2**63),
         width=6000,
         height=4000,
+        phash=2**64 - 1,
+        dhash=0,
+        captured="2008-05-30T15:56:01",
         derivatives=(THUMBNAIL, replace(PREVIEW, path=b"elsewhere/x.jpg")),
     )
     ledger.record(entry)
@@ -97,6 +100,14 @@ def test_an_entry_is_read_as_it_was_written(ledger: Ledger) -> None:
 
 def test_an_entry_of_which_nothing_is_known_is_read_as_it_was_written(ledger: Ledger) -> None:
     entry = Entry(source=Source(1, b"a.jpg"), state=State.PENDING)
+    ledger.record(entry)
+    assert ledger.entry(entry.source) == entry
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("captured", ["0001-01-01T00:00:00", "1969-07-20T20:17:40", "9999-12-31T23:59:59", ""])
+def test_hashes_and_dates_are_kept_to_the_last_bit(ledger: Ledger, number: int, captured: str) -> None:
+    entry = done(b"a.jpg", phash=number, dhash=2**64 - 1 - number, captured=captured)
     ledger.record(entry)
     assert ledger.entry(entry.source) == entry
 

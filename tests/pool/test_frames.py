@@ -48,6 +48,8 @@ TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), 
     str.isprintable
 )
 SECONDS = st.floats(min_value=0, max_value=1e8)
+HASHES = st.integers(min_value=0, max_value=2**64 - 1)
+INSTANTS = st.datetimes().map(lambda instant: instant.replace(microsecond=0).isoformat())
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -69,6 +71,9 @@ ENDED = st.builds(
     digest=st.none() | DIGESTS,
     decode_s=SECONDS,
     encode_s=SECONDS,
+    phash=st.none() | HASHES,
+    dhash=st.none() | HASHES,
+    captured=st.just("") | INSTANTS,
     notes=st.lists(TEXTS, max_size=8).map(tuple),
 )
 RENDERED = st.builds(
@@ -268,6 +273,22 @@ def test_lengths_of_time_are_sensible_numbers(seconds: str) -> None:
     body = Ended(job=1, outcome=Ignored(kind="text")).body() | {"decode_s": json.loads(seconds)}
     with pytest.raises(FrameError):
         parse_from_worker(Frame(body))
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 1.0, True, "00", [1]])
+def test_hashes_are_unsigned_numbers_of_64_bits(value: object) -> None:
+    for key in ("phash", "dhash"):
+        with pytest.raises(FrameError):
+            said(Ended(job=1, outcome=Ignored(kind="text")).body() | {key: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["2008-05-30", "2008-05-30 15:56:01", "2008-13-30T15:56:01", "2008-05-30T25:56:01", "2008-05-30T15:56:01Z", 5, None],
+)
+def test_captured_is_an_instant_or_nothing(value: object) -> None:
+    with pytest.raises(FrameError):
+        said(Ended(job=1, outcome=Ignored(kind="text")).body() | {"captured": value})
 
 
 @pytest.mark.parametrize("text", ["\ud800", "\x1b[2J", "a\nb", "\u202e", "\x00"])

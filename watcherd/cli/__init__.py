@@ -32,6 +32,8 @@ VERBS = MappingProxyType(
         "scan": Verb("watcherd.cli.scan_verbs:scan", "Do the same once over folders or files, then exit."),
         "status": Verb("watcherd.cli.query_verbs:status", "What is done, what is not, and why."),
         "retry": Verb("watcherd.cli.query_verbs:retry", "Try again what failed."),
+        "duplicates": Verb("watcherd.cli.duplicates_verbs:duplicates", "Which sources are the same, or look alike."),
+        "doctor": Verb("watcherd.cli.doctor_verbs:doctor", "Check what this installation can do, and what it lacks."),
         "config": Verb("watcherd.cli.config_verbs:config", "Check, show or begin a configuration."),
     }
 )

@@ -29,7 +29,7 @@ def status(file: str | None, state_dir: str | None, *, as_json: bool) -> int:
     Reads the ledger, and adds what a running daemon knows.
     """
     folder = state_directory(state_dir)
-    with _ledger(folder) as ledger:
+    with open_to_read(folder) as ledger:
         if file is not None:
             told = _of_file(ledger, file)
             click.echo(json.dumps(told) if as_json else _file_text(told))
@@ -77,7 +77,8 @@ def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def _ledger(folder: str) -> "Ledger":
+def open_to_read(folder: str) -> "Ledger":
+    """The ledger of a state directory; ends the verb where there is none to read."""
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - not for --help
     from watcherd.ledger.errors import LedgerError, LedgerMissing  # noqa: PLC0415 - as above
     from watcherd.ledger.ledger import Ledger  # noqa: PLC0415 - as above
@@ -156,6 +157,9 @@ def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
         "digest": entry.digest.hex() if entry.digest else "",
         "width": entry.width,
         "height": entry.height,
+        "phash": hexadecimal(entry.phash),
+        "dhash": hexadecimal(entry.dhash),
+        "captured": entry.captured,
         "faults": entry.faults,
         "interruptions": entry.interruptions,
         "not_before": _instant(entry.not_before_at_s),
@@ -165,6 +169,11 @@ def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
             for d in entry.derivatives
         ],
     }
+
+
+def hexadecimal(number: int | None) -> str:
+    """16 digits; empty where the number is not known."""
+    return "" if number is None else f"{number:016x}"
 
 
 def _instant(seconds: float | None) -> str | None:
@@ -193,8 +202,15 @@ def _explanation(entry: "Entry") -> str:
 
 
 def _file_text(told: dict[str, Any]) -> str:
-    lines = [f"{_safe(told['source'])}: {told['state']}", f"  {_safe(told['explanation'])}"]
+    lines = [f"{safe(told['source'])}: {told['state']}", f"  {safe(told['explanation'])}"]
     lines += [f"  {d['variant']}: {d['width']}x{d['height']}, {d['bytes']} bytes" for d in told["derivatives"]]
+    if told["width"]:
+        taken = f", taken {told['captured']}" if told["captured"] else ""
+        lines.append(f"  {told['width']}x{told['height']} pixels{taken}")
+    if told["digest"]:
+        lines.append(f"  sha256 {told['digest']}")
+    if told["phash"]:
+        lines.append(f"  phash {told['phash']}, dhash {told['dhash']}")
     if told["not_before"]:
         lines.append(f"  next look: {told['not_before']}")
     return "\n".join(lines)
@@ -210,13 +226,13 @@ def _overall_text(overall: dict[str, Any]) -> str:
     for root in overall["roots"]:
         state = daemon["roots"].get(root["path"]) if daemon else None
         shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""
-        lines.append(f"root: {_safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
+        lines.append(f"root: {safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
     for failure in overall["failures"]:
         reason = f"{failure['reason']}: {failure['detail']}" if failure["detail"] else failure["reason"]
-        lines.append(f"  {failure['state']}: {_safe(failure['source'])}: {_safe(reason)}")
+        lines.append(f"  {failure['state']}: {safe(failure['source'])}: {safe(reason)}")
     return "\n".join(lines)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """A name as a terminal may see it: what is not printable is escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -47,6 +47,9 @@ class Attempt:
     encode_s: float = 0.0
     publishing_since: float = 0.0
     publish_s: float = 0.0
+    phash: int | None = None
+    dhash: int | None = None
+    captured: str = ""
     bytes_out: int = 0
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()

@@ -302,13 +302,15 @@ class Attempts:
         """The worker is through with it: publish, or conclude."""
         attempt = self._held(slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
         wanted = {variant.name: variant for variant in attempt.wanted} if attempt else {}
-        if attempt is None or (descriptors and {made.variant for made in message.made} != set(wanted)):
+        asked = sorted(wanted) if isinstance(message.outcome, Rendered) else []
+        if attempt is None or sorted(made.variant for made in message.made) != asked:
             broke = Broke(slot=slot, detail="ended what it does not hold, or made what it was not asked for")
             return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
         effects: list[Effect] = [*self._fleet.handle(Finished(slot=slot, rss_bytes=rss_bytes), moment.now)]
         attempt.slot = None
         attempt.digest = message.digest or attempt.digest
         attempt.decode_s, attempt.encode_s, attempt.notes = message.decode_s, message.encode_s, message.notes
+        attempt.phash, attempt.dhash, attempt.captured = message.phash, message.dhash, message.captured
         if not isinstance(message.outcome, Rendered):
             return [*effects, *self._conclude(attempt, message.outcome, moment)]
         items = [

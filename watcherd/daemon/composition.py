@@ -82,9 +82,7 @@ class Composition:
             scanner.stop()
         for hands in self.hands.values():
             hands.close()
-        for worker in self.workers:
-            worker.process.kill()
-            worker.process.wait()
+        self.workers.close()
         self.ledger.commit()
         self._stack.close()
 

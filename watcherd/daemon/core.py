@@ -127,7 +127,10 @@ class Core:
             tickets=self._tickets,
         )
         self.outcomes.settling = Settling(
-            resettle=self.intake.resettle, hold=self.intake.hold, gone=self.departures.gone
+            resettle=self.intake.resettle,
+            hold=self.intake.hold,
+            gone=self.departures.gone,
+            remove_derivatives=self.departures.remove_derivatives,
         )
 
     # ---- start

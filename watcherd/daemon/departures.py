@@ -100,17 +100,23 @@ class Departures:
     def _forget(self, entry: Entry) -> list[Effect]:
         root = self._roots[entry.source.root]
         self._ledger.forget(entry.source)
-        if root.settings.on_delete is OnDelete.KEEP or not entry.derivatives:
+        if root.settings.on_delete is OnDelete.KEEP:
             return []
-        extensions = dict(reversed(self._ledger.known_variants()))
-        items = tuple((_path_of(entry, d, extensions), d.size_bytes, d.mtime_ns) for d in entry.derivatives)
         log.info(
             "source.gone",
             source=root.path + b"/" + entry.source.path,
             root=root.path,
-            derivatives=[path for path, _, _ in items],
+            derivatives=[derivative.variant for derivative in entry.derivatives],
         )
-        return [AskHands(root=root.number, request=Remove(ticket=next(self._tickets), items=items))]
+        return self.remove_derivatives(entry)
+
+    def remove_derivatives(self, entry: Entry) -> list[Effect]:
+        """Remove the derivatives that an entry names, as long as they are still what we wrote."""
+        if not entry.derivatives:
+            return []
+        extensions = dict(reversed(self._ledger.known_variants()))
+        items = tuple((_path_of(entry, d, extensions), d.size_bytes, d.mtime_ns) for d in entry.derivatives)
+        return [AskHands(root=entry.source.root, request=Remove(ticket=next(self._tickets), items=items))]
 
 
 def _path_of(entry: Entry, derivative: Derivative, extensions: Mapping[str, str]) -> bytes:

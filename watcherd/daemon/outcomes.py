@@ -53,11 +53,12 @@ _BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_B
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settling:
-    """The two ways back to settling, handed in by the composition root."""
+    """The ways back to settling and on to departing, handed in by the composition root."""
 
     resettle: Callable[[Source, Moment], list[Effect]]
     hold: Callable[[Source, Stamp, float, float], None]
     gone: Callable[[Source, Moment], None]
+    remove_derivatives: Callable[[Entry], list[Effect]]
 
 
 class Outcomes:
@@ -87,6 +88,7 @@ class Outcomes:
         self._count = itertools.count()
         self.settling: Settling | None = None
         self._dirty: set[Source] = set()
+        self._outdated: dict[Source, Entry] = {}
 
     # ---- questions
 
@@ -146,7 +148,10 @@ class Outcomes:
         """Write the source's new entry, and what else follows for the ledger."""
         source = attempt.job.source
         stamp = attempt.fetched.stamp if attempt.fetched else attempt.job.stamp
-        entry = self._ledger.entry(source) or Entry(source=source, state=State.PENDING)
+        before = self._ledger.entry(source) or Entry(source=source, state=State.PENDING)
+        entry = before
+        if attempt.digest not in {None, entry.digest}:  # what was known is of another content
+            entry = replace(entry, width=0, height=0, phash=None, dhash=None, captured="")
         entry = replace(entry, stamp=stamp, digest=attempt.digest or entry.digest, in_hand=False, gone_at_s=None)
         match outcome:
             case Vanished():
@@ -168,17 +173,29 @@ class Outcomes:
                 pass  # its entry stays pending; it settles again
             case _:
                 assert_never(outcome)
+        self._look_for_outdated(before)
         self._log(attempt, outcome, moment)
+
+    def _look_for_outdated(self, before: Entry) -> None:
+        """A content that cannot be done has replaced one that was: the old one's derivatives would go on showing it."""
+        now = self._ledger.entry(before.source)
+        if now is None or now.state not in {State.REJECTED, State.QUARANTINED} or now.reason in _BY_PATH:
+            return
+        if before.derivatives and before.digest and now.digest != before.digest:
+            self._ledger.record(replace(now, derivatives=()))
+            self._outdated[before.source] = before
 
     def follow_up(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> list[Effect]:
         """What the end asks to be done outside the ledger."""
         source = attempt.job.source
         if isinstance(outcome, Disturbed):
             self._dirty.add(source)
+        outdated = self._outdated.pop(source, None)
+        effects = self._settling.remove_derivatives(outdated) if outdated else []
         if source not in self._dirty:
-            return []
+            return effects
         self._dirty.discard(source)
-        return self._settling.resettle(source, moment)
+        return [*effects, *self._settling.resettle(source, moment)]
 
     @property
     def _settling(self) -> Settling:
@@ -192,12 +209,16 @@ class Outcomes:
 
     def _done(self, attempt: "Attempt", entry: Entry) -> None:
         header = attempt.header
+        looks = attempt.twin if attempt.reused and attempt.twin else attempt  # a twin looks alike
         fresh = replace(
             entry,
             faults=0,
             interruptions=0,
             width=header.width if header else entry.width,
             height=header.height if header else entry.height,
+            phash=entry.phash if looks.phash is None else looks.phash,
+            dhash=entry.dhash if looks.dhash is None else looks.dhash,
+            captured=looks.captured or entry.captured,
             derivatives=_merged(entry.derivatives, attempt),
         )
         self._record(fresh, State.DONE, None, "; ".join(attempt.notes))

@@ -68,16 +68,20 @@ class Scans:
             case ScanEnded():
                 self._tally.skipped(item.ticket, item.by_state)
                 self._tally.scanned(item.ticket)
-                self._log_scan(item)
+                if item.result is ScanResult.COMPLETE or self._conditions.runnable(item.root):
+                    self._log_scan(item)
                 return self._after_scan(item, moment)
         return []
 
     def _after_scan(self, item: ScanEnded, moment: Moment) -> list[Effect]:
         match item.result:
             case ScanResult.COMPLETE:
+                if item.identity and item.identity != self._ledger.identity(item.root):
+                    self._ledger.set_identity(item.root, item.identity)
                 return self._conditions.present(item.root, moment)
             case ScanResult.ROOT_EMPTIED:
-                log.warning("root.emptied", root=self._roots[item.root].path)
+                if self._conditions.runnable(item.root):  # else it was said before
+                    log.warning("root.emptied", root=self._roots[item.root].path)
                 return self._conditions.emptied(item.root, moment)
         return self._conditions.unreadable(item.root, item.errno or errno.ENOENT, moment)
 

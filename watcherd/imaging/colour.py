@@ -87,13 +87,6 @@ def to_srgb(image: pyvips.Image) -> tuple[pyvips.Image, str]:
     return image, note
 
 
-def has_foreign_profile(image: pyvips.Image) -> bool:
-    """Whether an embedded profile changes colours."""
-    if not image.get_typeof(_PROFILE):
-        return False
-    return bool(_matters(image.get(_PROFILE), image.bands - has_alpha(image), image.interpretation))
-
-
 def _matters(profile: bytes, bands: int, interpretation: str) -> bool | None:
     """Whether a profile makes other colours than sRGB (or CMYK: always); None where it is broken."""
     return _matters_by_digest(_Profile(profile), bands, interpretation)

@@ -1,12 +1,12 @@
-"""The last steps before encoding: cut, contrast, sharpness, canvas.
+"""The last steps before encoding: cut, contrast, sharpness, canvas, channels.
 
-Responsible for: `cover`, `smart` and `pad`, `normalise`, `sharpen`.
+Responsible for: `cover`, `smart` and `pad`, `normalise`, `sharpen`, and three channels for grey where they are wanted.
 Not responsible for: the sizes (`geometry.py`), scaling, colour.
 """
 
 from watcherd.imaging.geometry import Plan
 from watcherd.imaging.vips import pyvips
-from watcherd.model import Fit, Variant
+from watcherd.model import ColourPolicy, Fit, Variant
 
 _DARKEST_PERCENT, _BRIGHTEST_PERCENT = 1, 99
 
@@ -21,6 +21,8 @@ def finish(image: pyvips.Image, variant: Variant, plan: Plan) -> pyvips.Image:
         image = image.sharpen(sigma=1.0, m2=2.0)
     if plan.canvas != plan.crop:
         image = _on_canvas(image, variant, plan)
+    if variant.colour is ColourPolicy.RGB and image.bands == 1:
+        image = image.colourspace("srgb")
     return image
 
 

@@ -21,9 +21,9 @@ from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_me
 from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
-_LEAST_DECODED = 0.5
+_LEAST_DECODED = 0.75
 """A picture of which less than this much decodes is of no use to anybody."""
-_NEUTRAL = ((255, 255, 255), (0, 0, 0))
+_WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +157,11 @@ def scaled(image: pyvips.Image, size: Size) -> pyvips.Image:
 
 
 def _over_common(image: pyvips.Image, task: Task) -> pyvips.Image:
-    """Flatten before scaling where one background serves all variants: far cheaper, and the same picture."""
-    backgrounds = {variant.background for variant in task.variants}
-    if len(backgrounds) != 1 or not colour.has_alpha(image):
-        return image
-    background = backgrounds.pop()
-    if background not in _NEUTRAL and colour.has_foreign_profile(image):
-        return image
-    return colour.over(image, background)
+    """Flatten before scaling where all variants stand on white: far cheaper, and the same picture.
+
+    White is white under every profile, and it is what perceptual hashes are taken on.
+    """
+    return colour.over(image, _WHITE) if all(variant.background == _WHITE for variant in task.variants) else image
 
 
 def _largest_scale(task: Task) -> float:

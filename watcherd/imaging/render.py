@@ -126,7 +126,8 @@ class _Prints:
 
     def at(self, size: Size, variant: Variant) -> pyvips.Image:
         """The picture at a size, in the variant's tone; kept in memory for the smaller ones after it."""
-        made = self._in_tone(variant.colour, variant.background)
+        policy = ColourPolicy.KEEP if variant.colour is ColourPolicy.KEEP else ColourPolicy.SRGB
+        made = self._in_tone(policy, variant.background)
         large_enough = [i for i in made if i.width >= _PARENT_RATIO * size[0] and i.height >= _PARENT_RATIO * size[1]]
         parent = min(large_enough, key=lambda i: i.width * i.height, default=made[0])
         if size == (parent.width, parent.height):

@@ -165,6 +165,11 @@ class Ledger(Queries):
         self._begin()
         return int(self._write("INSERT INTO root (path) VALUES (?) RETURNING id", path).fetchall()[0][0])
 
+    def set_identity(self, root: int, identity: str) -> None:
+        """Remember by what a root is known again."""
+        self._begin()
+        self._write("UPDATE root SET identity = ? WHERE id = ? AND identity <> ?", identity, root, identity)
+
     def note_variants(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Remember that derivatives are named by these (variant, extension) pairs."""
         known = set(self.known_variants())

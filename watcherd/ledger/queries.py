@@ -19,6 +19,7 @@ from watcherd.ledger.rows import (
     derivative_from,
     entry_from,
     narrow,
+    unsigned,
 )
 from watcherd.model import Derivative, Entry, JobClass, Reason, Source, State, Verdict
 
@@ -48,6 +49,11 @@ class Queries:
     def roots(self) -> dict[int, bytes]:
         """Every root that was ever watched: its number and its absolute path."""
         return dict(self._rows("SELECT id, path FROM root ORDER BY id"))
+
+    def identity(self, root: int) -> str:
+        """By what a root is known again (`watch/mounts.py` compares it); empty where that was never told."""
+        row = self._run("SELECT identity FROM root WHERE id = ?", root).fetchone()
+        return str(row[0]) if row else ""
 
     def directories_below(self, root: int, directory: bytes) -> list[bytes]:
         """The known direct children of a folder, as paths below the root, in no order."""
@@ -103,6 +109,25 @@ class Queries:
             " AND NOT (s.root = ? AND s.name = ? AND d.path = ?) LIMIT ?"
         )
         return self._entries(sql, digest, digest, excluding.root, excluding.name, excluding.directory, limit)
+
+    def looks(self, root: int, directory: bytes) -> Iterator[tuple[int, int, int | None]]:
+        """(number, digest's first 8 bytes, phash) of each hashed source in and below a folder that is in its place."""
+        sql = """SELECT name, id, substr(digest, 1, 8), phash FROM source WHERE directory = ? AND name > ?
+            AND digest IS NOT NULL AND gone_at_s IS NULL ORDER BY name LIMIT ?"""
+        for folder, _ in self._tree(root, directory):
+            name = b""
+            while True:
+                page = self._rows(sql, folder, name, PAGE_ROWS)
+                for _, number, prefix, phash in page:
+                    yield number, int.from_bytes(prefix, "big"), unsigned(phash)
+                if len(page) < PAGE_ROWS:
+                    break
+                name = page[-1][0]
+
+    def numbered(self, numbers: Sequence[int]) -> dict[int, Entry]:
+        """Entries by the numbers that `looks` gave, without those that were forgotten since. Give them in pages."""
+        rows = self._rows(f"{_SOURCES} WHERE s.id IN (SELECT value FROM json_each(?))", json.dumps(numbers))
+        return {row[0]: entry_from(row[1] + b"/" + row[2] if row[1] else row[2], row[3:], ()) for row in rows}
 
     def pending(self, root: int, job_class: JobClass, after_sequence: int, limit: int) -> list[Entry]:
         """What waits in a lane, in its order. Sources that wait for their time (`waiting`) or are gone are left out."""

@@ -35,7 +35,8 @@ CLASSES = {code: job_class for job_class, code in CLASS_CODES.items()}
 
 SOURCE_COLUMNS = (
     "root, state, size_bytes, mtime_ns, ctime_ns, inode, nlink, digest, job_class, sequence, faults, interruptions,"
-    " in_hand, reason, detail, first_seen_at_s, not_before_at_s, gone_at_s, seen_by, width, height"
+    " in_hand, reason, detail, first_seen_at_s, not_before_at_s, gone_at_s, seen_by, width, height,"
+    " phash, dhash, captured"
 )
 """What `source_values` fills, in this order; the directory and the name stand before them in every statement."""
 
@@ -43,6 +44,9 @@ DERIVATIVE_COLUMNS = "fingerprint, size_bytes, mtime_ns, width, height, path"
 
 _NO_STAMP = (None, None, None, None, None)
 _WIDE_BYTES = 16
+_SIGN, _ALL_BITS = 1 << 63, (1 << 64) - 1
+_INSTANT = (4, 6, 8, 10, 12)
+"""Where the parts of a date end in its 14 digits."""
 
 
 def source_values(entry: Entry) -> tuple[Any, ...]:
@@ -65,6 +69,9 @@ def source_values(entry: Entry) -> tuple[Any, ...]:
         entry.seen_by,
         entry.width,
         entry.height,
+        signed(entry.phash),
+        signed(entry.dhash),
+        _digits(entry.captured),
     )
 
 
@@ -100,6 +107,9 @@ def entry_from(path: bytes, row: Sequence[Any], derivatives: tuple[Derivative, .
         seen_by=narrow(row[18]),
         width=row[19],
         height=row[20],
+        phash=unsigned(row[21]),
+        dhash=unsigned(row[22]),
+        captured=_instant(row[23]),
         derivatives=derivatives,
     )
 
@@ -130,3 +140,27 @@ def widened(values: Iterable[Any]) -> tuple[Any, ...]:
 def narrow(value: int | bytes) -> int:
     """The number that `widened` has stored."""
     return value if isinstance(value, int) else int.from_bytes(value, "big", signed=True)
+
+
+def signed(number: int | None) -> int | None:
+    """The signed 64-bit number with the bits of an unsigned one."""
+    return None if number is None else (number ^ _SIGN) - _SIGN
+
+
+def unsigned(number: int | None) -> int | None:
+    """The inverse of `signed`."""
+    return None if number is None else number & _ALL_BITS
+
+
+def _digits(instant: str) -> int | None:
+    """2008-05-30T15:56:01 as 20080530155601."""
+    digits = "".join(filter(str.isdigit, instant))
+    return int(digits) if digits else None
+
+
+def _instant(digits: int | None) -> str:
+    if digits is None:
+        return ""
+    text = f"{digits:014}"
+    year, *rest = (text[a:b] for a, b in zip((0, *_INSTANT), (*_INSTANT, 14), strict=True))
+    return "{}-{}-{}T{}:{}:{}".format(year, *rest)

@@ -5,7 +5,8 @@ Responsible for: the statements. Not responsible for: running them (`migrations.
 Compact (`tests/bench/ledger.py` prints the bytes a source): states and classes are small numbers, 0 and 1 take no byte
 in SQLite's records; a digest is found by an index over its first 8 bytes; every index on a rare condition is partial.
 A file's times and inode are of type ANY because file systems can hold values that pass 64 bits signed (a year above
-2262, hashed inodes); such a number is stored as bytes. `failure` numbers failing sources in the order of recording.
+2262, hashed inodes); such a number is stored as bytes. Perceptual hashes are stored as signed numbers with the same bits,
+`captured` as the digits of its date (20080530155601), which sort and need no calendar to be read. `failure` numbers failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
@@ -13,7 +14,7 @@ STEPS = ("m001_first_schema",)
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (
-    "CREATE TABLE root (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE) STRICT",
+    "CREATE TABLE root (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, identity TEXT NOT NULL DEFAULT '') STRICT",
     "CREATE TABLE variant (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
     """CREATE TABLE known_name (
         id INTEGER PRIMARY KEY, variant TEXT NOT NULL, extension TEXT NOT NULL, UNIQUE (variant, extension)) STRICT""",
@@ -28,7 +29,8 @@ FIRST_SCHEMA = (
         digest BLOB, job_class INTEGER, sequence INTEGER NOT NULL, faults INTEGER NOT NULL,
         interruptions INTEGER NOT NULL, in_hand INTEGER NOT NULL, reason TEXT, detail TEXT NOT NULL,
         first_seen_at_s REAL NOT NULL, not_before_at_s REAL, gone_at_s REAL, seen_by ANY NOT NULL,
-        width INTEGER NOT NULL, height INTEGER NOT NULL, failure INTEGER,
+        width INTEGER NOT NULL, height INTEGER NOT NULL, phash INTEGER, dhash INTEGER, captured INTEGER,
+        failure INTEGER,
         UNIQUE (directory, name)) STRICT""",
     "CREATE INDEX source_digest ON source (substr(digest, 1, 8)) WHERE digest IS NOT NULL",
     """CREATE INDEX source_pending ON source (root, job_class, sequence)

@@ -1,6 +1,6 @@
 """The crew: worker processes in a selector. What they say becomes inputs, what the fleet orders is done to them.
 
-Responsible for: reading a worker's socket to its end before its exit is believed, and carrying out the fleet's commands.
+Responsible for: reading a worker's socket to its end before its exit is believed, carrying out the fleet's commands.
 Not responsible for: what is decided (`fleet.py`), nor for system calls on processes (`processes.py`).
 
 Each registered descriptor has a function as its data; calling it when the descriptor is ready gives the inputs.

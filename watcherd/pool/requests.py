@@ -1,4 +1,4 @@
-"""Requests: the way of an image of the library's pool from the caller to its result. Pure.
+"""Requests: the way of an image of the library's pool from the caller to its result. No I/O.
 
 Responsible for: which request is where, what `Identified` is answered, what is tried again, and what a caller is told.
 The library's counterpart of `daemon/attempts.py`, for images that are nobody's file: there is nothing to compare with,
@@ -13,15 +13,12 @@ and ended (`fleet.py`), how often something is tried (`queue/retry.py`).
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
 from watcherd.model import (
     Answer,
     Crashed,
     Failed,
-    Header,
     Ignored,
     Incomplete,
     Reason,
@@ -31,7 +28,7 @@ from watcherd.model import (
     Variant,
 )
 from watcherd.pool.admission import Admission
-from watcherd.pool.crew import FrameCame, FromCrew, WorkerBroke, WorkerEnded
+from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, FrameError, Identified, Ready, Work, grant, parse_from_worker, release
 from watcherd.pool.orders import (
@@ -46,108 +43,26 @@ from watcherd.pool.orders import (
     NotStarted,
     WorkerReady,
 )
+from watcherd.pool.request import (
+    Cancel,
+    Close,
+    CloseDescriptors,
+    Deliver,
+    Effect,
+    Give,
+    Input,
+    LetDown,
+    NotGiven,
+    Refuse,
+    Request,
+    Tell,
+)
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s, wanted_workers
 from watcherd.queue.retry import Again, decide
 from watcherd.settings import LimitSettings, PoolSettings, RetrySettings
 
 RETRY = RetrySettings(first_delay_s=0.1, max_delay_s=2.0)
 """As often as the daemon tries, with shorter pauses: somebody waits for the answer."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Request:
-    """One image, and who waits for it. Owned by the supervisor's thread once submitted."""
-
-    ticket: int
-    image: bytes
-    future: "Future[Any]"
-    slot: int | None = None
-    given_at: float = 0.0
-    header: Header | None = None
-    memory_bytes: int = 0
-    faults: int = 0
-    interruptions: int = 0
-    not_before: float = 0.0
-    suspect: bool = False
-    whole_budget: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """The caller does not want it any more."""
-
-    ticket: int
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Take nothing more; end when all is done, or at once."""
-
-    at_once: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NotGiven:
-    """There was no descriptor or memory to hand an image to a worker."""
-
-    ticket: int
-    detail: str
-
-
-Input = Request | Cancel | Close | NotGiven | FromCrew
-
-
-@dataclass(frozen=True, slots=True)
-class Give:
-    """Hand the image to the worker in this slot."""
-
-    slot: int
-    request: Request
-    body: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A message to a worker."""
-
-    slot: int
-    body: dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class CloseDescriptors:
-    """Let go of memfds that nobody needs."""
-
-    descriptors: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """It is done: the picture is in the descriptor."""
-
-    request: Request
-    ended: Ended
-    descriptor: int
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """There will be no picture, because of the image."""
-
-    request: Request
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class LetDown:
-    """There will be no picture, because of the pool, or because the caller does not want it."""
-
-    request: Request
-
-
-Effect = Give | Tell | CloseDescriptors | Deliver | Refuse | LetDown | Command
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,6 +90,10 @@ class Requests:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._aside) + len(self._held)
+
+    def under_way(self) -> list[Request]:
+        """All of them, those with the workers first."""
+        return [*self._held.values(), *self._aside.values(), *self._waiting.values()]
 
     def next_deadline(self) -> float | None:
         """When `step` has something to do even if nothing comes."""
@@ -223,8 +142,8 @@ class Requests:
         for command in commands:
             match command:
                 case JobLost(job=job, outcome=outcome):
-                    request = self._held.get(job)
-                    effects += [] if request is None else self._retry_or_not(request, outcome, now)
+                    held = self._held.get(job)
+                    effects += [] if held is None else self._retry_or_not(held, outcome, now)
                 case GiveUp(detail=detail):
                     self.failure, self._closing = detail, True
                     effects += self._let_all_down(now)
@@ -249,8 +168,8 @@ class Requests:
         for ticket, request in self._aside.items():
             if not (request.not_before or (request.suspect and suspected)) and self._fits(request):
                 return self._aside.pop(ticket)
-        request = next(iter(self._waiting.values()), None)
-        return self._waiting.pop(request.ticket) if request and self._fits(request) else None
+        first = next(iter(self._waiting.values()), None)
+        return self._waiting.pop(first.ticket) if first and self._fits(first) else None
 
     def _fits(self, request: Request) -> bool:
         granted = self.admission.would_grant(request.memory_bytes, whole_budget=request.whole_budget)
@@ -333,9 +252,8 @@ class Requests:
 
     def _retry_or_not(self, request: Request, outcome: Failed | TimedOut | Crashed, now: float) -> list[Effect]:
         faults, interruptions = request.faults, request.interruptions
-        decided = decide(
-            outcome, faults=faults, interruptions=interruptions, policy=RETRY, jitter=self.jitter()
-        )  # fmt: skip
+        jitter = self.jitter()
+        decided = decide(outcome, faults=faults, interruptions=interruptions, policy=RETRY, jitter=jitter)
         if not isinstance(decided, Again):
             return self._refuse(request, decided.reason, decided.detail)
         request.faults, request.interruptions = decided.faults, decided.interruptions
@@ -361,7 +279,7 @@ class Requests:
         return []
 
     def _let_all_down(self, now: float) -> list[Effect]:
-        requests = [*self._held.values(), *self._aside.values(), *self._waiting.values()]
+        requests = self.under_way()
         for request in requests:
             self._forget(request)
         return [*self._order(self.fleet.halt(now), now), *(LetDown(request) for request in requests)]

@@ -206,6 +206,8 @@ def main(arguments: Sequence[str]) -> None:
     fence.die_with_parent(parent)
     faulthandler.enable()  # a crash leaves its place in the tail of standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches the whole group; the daemon decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a parent that ignores or blocks it has that inherited
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     channel = Channel(socket.socket(fileno=descriptor))
     _warm_up()
     channel.send(ready(fence.close_fence(memory_bytes, sandbox)))

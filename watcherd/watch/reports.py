@@ -52,7 +52,8 @@ class Stray:
 class ScanEnded:
     """The end of one scan. `by_state` counts the sources that rest, by their state; `unchanged` are the done ones.
 
-    `errors` holds the first hundred (path, errno) of what could not be read; `errno` is the root's own.
+    `errors` holds the first hundred (path, errno) of what could not be read; `errno` is the root's own. `identity` is
+    by what the root can be known again (`mounts.py`), empty if that could not be told.
     """
 
     root: int
@@ -65,6 +66,7 @@ class ScanEnded:
     by_state: dict[State, int]
     errors: tuple[tuple[bytes, int], ...]
     errno: int = 0
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,6 +174,7 @@ class Scanner:
                 by_state=dict(walk.by_state) if walk else {},
                 errors=tuple(walk.errors) if walk else (),
                 errno=number,
+                identity=walk.identity if walk else "",
             )
         )
 

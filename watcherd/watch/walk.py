@@ -18,6 +18,7 @@ from typing import Protocol
 
 from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
 from watcherd.naming import parse_temporary_name
+from watcherd.watch import mounts
 from watcherd.watch.compare import Comparison, Judge, Wanted
 from watcherd.watch.listing import Listing, Stopped
 from watcherd.watch.reports import Listed, ScanResult, Stray
@@ -50,6 +51,9 @@ class Reader(Protocol):
 
     def directories_below(self, root: int, directory: bytes) -> list[bytes]:
         """The known direct sub-folders."""
+
+    def identity(self, root: int) -> str:
+        """By what the root was known at the end of the last complete scan; empty before that."""
 
     def close(self) -> None:
         """Called at the end of the scan."""
@@ -88,6 +92,7 @@ class Walk:
     def __init__(
         self, root: int, descriptor: int, *, reader: Reader, wanted: Wanted, rules: Rules, outlet: Outlet
     ) -> None:
+        self.identity = _identity_of(descriptor)
         self.directories = 0
         self.sources = 0
         self.by_state: Counter[State] = Counter()
@@ -126,12 +131,20 @@ class Walk:
     # -- the disk
 
     def _is_emptied(self) -> bool:
-        """Whether nothing at all lies in the root, and the ledger knows of something there."""
+        """Whether nothing at all lies in the root, the ledger knows of something there, and it may be another place.
+
+        What an unmounted disk leaves behind is an empty folder. The very folder that was scanned before, on the very
+        file system, was emptied by somebody.
+        """
         with os.scandir(self._descriptor) as entries:
             if next(entries, None) is not None:
                 return False
         known = self._reader.directories_below(self._root, b"") or self._reader.entries(self._root, b"", limit=1)
-        return bool(known)
+        return bool(known) and not self._is_known_place()
+
+    def _is_known_place(self) -> bool:
+        before = self._reader.identity(self._root)
+        return bool(before and self.identity) and mounts.compare(before, self.identity) is mounts.Likeness.SAME
 
     def _read(self, directory: bytes) -> Listing | None:
         """A folder's listing; None where it has vanished (what was known in it is then reported) or is unreadable."""
@@ -255,3 +268,10 @@ class Walk:
 
 def _joined(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
+
+
+def _identity_of(descriptor: int) -> str:
+    try:
+        return mounts.describe(descriptor).identity
+    except OSError:  # the walk will meet it, and say so
+        return ""
