@@ -133,7 +133,7 @@ def test_a_cut_off_upload_is_taken_up_again_by_the_next_run(watched: Path, daemo
     assert daemon.rested(sources=1)["done"] == 1
 
 
-@pytest.mark.parametrize("kept", [0.98, 0.4, 0.02])
+@pytest.mark.parametrize("kept", [0.98, 0.5, 0.02])
 def test_a_cut_off_upload_ends_with_a_reason_when_nothing_more_comes(
     watched: Path, daemon_at: Callable[..., Daemon], kept: float
 ) -> None:

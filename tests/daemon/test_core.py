@@ -395,6 +395,25 @@ def test_a_decoder_error_is_retried_then_quarantined(world: World) -> None:
     assert world.core.totals.ended == {"failed": 3}
 
 
+def test_a_source_that_ran_out_of_memory_is_tried_again_with_all_of_it_and_alone(world: World) -> None:
+    world.plays[b"big"] = "out of memory"
+    world.put(b"big.jpg", b"big")
+    world.run(2)
+    entry = world.entry(b"big.jpg")
+    assert (entry.state, entry.faults) == (State.PENDING, 1)
+
+    del world.plays[b"big"]
+    world.slow.add(b"big")
+    world.run(30)
+    world.put(b"small.jpg", b"small")
+    world.run(5)
+    assert world.rendered == []
+    (slot,) = [slot for slot, worker in world.workers.items() if worker.content == b"big"]
+    world.finish(slot)
+    world.run(5)
+    assert world.rendered == [b"big", b"small"]
+
+
 def test_other_content_starts_afresh(world: World) -> None:
     world.plays[b"poison"] = "SIGSEGV"
     world.put(b"a.jpg", b"poison")

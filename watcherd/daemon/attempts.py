@@ -324,7 +324,7 @@ class Attempts:
         attempt = self._by_ticket.get(ticket)
         return attempt.job.source.path if attempt else b""
 
-    def lost(self, ticket: int, outcome: Crashed | TimedOut, moment: Moment, *, halting: bool = False) -> list[Effect]:
+    def lost(self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False) -> list[Effect]:
         """The worker that held this attempt is gone. In a halt that is our doing, and costs the source nothing."""
         attempt = self._by_ticket.get(ticket)
         if attempt is None or attempt.phase not in {Phase.IDENTIFYING, Phase.RENDERING}:

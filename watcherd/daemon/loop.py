@@ -13,6 +13,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from watcherd.daemon.core import Core
@@ -27,8 +28,9 @@ from watcherd.daemon.effects import (
     Moment,
     TellWorker,
 )
+from watcherd.daemon.machine import OutOfMemory
 from watcherd.model import StopReason
-from watcherd.pool.orders import Abandon, Dismiss, Kill, NotStarted, Spawn, Terminate
+from watcherd.pool.orders import OUT_OF_MEMORY, Abandon, Dismiss, Kill, NotStarted, Spawn, Terminate
 from watcherd.pool.processes import Worker, Workers
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Hands, discard
@@ -93,6 +95,7 @@ class Loop:
         self._hands = hands
         self._scanners = scanners
         self._duties = duties
+        self._out_of_memory = OutOfMemory()
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
         self.selector.register(inbox.descriptor, selectors.EVENT_READ, self._read_inbox)
 
@@ -167,6 +170,8 @@ class Loop:
         ending = self._workers.reap(slot)
         if ending is None:
             raise AssertionError("a pidfd that can be read belongs to a process that has ended")
+        if ending.how == "SIGKILL" and ending.stop_reason is None and self._out_of_memory.has_struck():
+            ending = replace(ending, how=OUT_OF_MEMORY)
         return [*items, WorkerEnded(slot=slot, ending=ending)]
 
     def _unregister(self, descriptor: object) -> None:

@@ -30,8 +30,9 @@ commands, and compares wanted with actual on every call, so that no step has to 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from watcherd.model import Crashed, StopReason, TimedOut
+from watcherd.model import Crashed, Failed, Reason, StopReason, TimedOut
 from watcherd.pool.orders import (
+    OUT_OF_MEMORY,
     Abandon,
     Assigned,
     Broke,
@@ -295,7 +296,7 @@ class Fleet:
             case Busy(job=job, since=since):
                 self._busy_s += now - since
                 self._restarts.space_out(now)
-                return [JobLost(slot=event.slot, job=job, outcome=Crashed(how=event.how, outside=outside))]
+                return [JobLost(slot=event.slot, job=job, outcome=_end_of_busy(event.how))]
             case Stopping():
                 return self._job_lost(event.slot, state)
             case Starting() if not outside:
@@ -379,3 +380,9 @@ class Fleet:
             return []
         self._given_up = True
         return [GiveUp(detail=why)]
+
+
+def _end_of_busy(how: str) -> Crashed | Failed:
+    if how == OUT_OF_MEMORY:
+        return Failed(reason=Reason.OUT_OF_MEMORY, detail="the kernel ended its worker for want of memory")
+    return Crashed(how=how, outside=how in _OUTSIDE_SIGNALS)

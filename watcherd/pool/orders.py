@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from watcherd.model import Crashed, StopReason, TimedOut
+from watcherd.model import Crashed, Failed, StopReason, TimedOut
+
+OUT_OF_MEMORY = "out of memory"
+"""How a worker ended that the kernel killed for memory: told from other kills as well as the system allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,7 @@ class JobLost:
 
     slot: int
     job: int
-    outcome: Crashed | TimedOut
+    outcome: Crashed | TimedOut | Failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,213 @@
+"""What supervision costs where pictures cost next to nothing: `watcherd scan` against a plain `multiprocessing.Pool`.
+
+Run: python tests/bench/tiny.py [--images 5000] [--repeat 3] [--scratch DIR] [--profile FILE]
+
+Both read, hash and render the same 10 kB images with the same code (`watcherd.imaging`), with two workers, and publish
+two derivatives each in the same way: temporary file, fsync, rename, fsync of the folder. The pool does it in its
+workers, by `imap_unordered`. watcherd does more: ledger, settling, marks, isolation, sealed memory, admission,
+deadlines. CPU seconds are those of the whole process tree, medians of interleaved repetitions.
+
+`--profile FILE` has the daemon's own process run under cProfile once more (its loop is the main thread, which is what
+cProfile sees), and prints where its time goes.
+"""
+
+import argparse
+import hashlib
+import io
+import multiprocessing
+import os
+import pstats
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from PIL import Image
+
+WORKERS = 2
+SIZE_BYTES = 10_000
+IN_A_FOLDER = 500
+SETTLE_S = 5.0
+DERIVATIVES = 2
+SCAN = "from watcherd.cli import main; main()"
+PROFILED = """
+import cProfile, sys
+from watcherd.cli import main
+profile = cProfile.Profile()
+try:
+    profile.runcall(main)
+finally:
+    profile.dump_stats({file!r})
+"""
+
+
+class Cost(NamedTuple):
+    """What one run took, in seconds."""
+
+    cpu_s: float
+    wall_s: float
+
+
+# -------------------------------------------------------------------------------------------------------- the peer
+
+
+def start_worker() -> None:
+    """What a worker of watcherd does at its start."""
+    os.environ["VIPS_CONCURRENCY"] = "1"
+    from watcherd.imaging import warm
+
+    warm.warm_up()
+
+
+def one(path: str) -> int:
+    """Read, hash, render, publish; how many derivatives."""
+    from watcherd.imaging.decode import identify
+    from watcherd.imaging.render import Rendering, render
+    from watcherd.model import PREVIEW, THUMBNAIL, Header
+    from watcherd.settings import LimitSettings
+
+    with open(path, "rb") as file:
+        data = file.read()
+        mode = os.fstat(file.fileno()).st_mode & 0o666
+    variants, limits = (THUMBNAIL, PREVIEW), LimitSettings()
+    header = identify(data, variants=variants, limits=limits, has_holes=False, tolerant=False)
+    digest = hashlib.sha256(data).digest()
+    if not isinstance(header, Header):
+        return 0
+    made = render(data, header, variants=variants, digest=digest, limits=limits, tolerant=False)
+    if not isinstance(made, Rendering):
+        return 0
+    for picture in made.pictures:
+        publish(f"{path}.{picture.variant}.jpg", picture.data, mode)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(folder)
+    os.close(folder)
+    return len(made.pictures)
+
+
+def publish(target: str, data: bytes, mode: int) -> None:
+    """Whole or not at all; its folder is synced once for all."""
+    temporary = f"{target}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    os.write(descriptor, data)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    os.rename(temporary, target)
+
+
+def peer(folder: str) -> None:
+    """The whole other program."""
+    paths = sorted(str(path) for path in Path(folder).rglob("*.jpg"))
+    with multiprocessing.Pool(WORKERS, start_worker) as pool:
+        made = sum(pool.imap_unordered(one, paths))
+    if made != DERIVATIVES * len(paths):
+        sys.exit(f"{made} derivatives of {len(paths)} images")
+
+
+# ---------------------------------------------------------------------------------------------------------- running
+
+
+def images(folder: Path, count: int) -> None:
+    """So many JPEGs of some 10 kB, no two alike, 500 to a folder."""
+    chance = random.Random(0)
+    bases = []
+    for _ in range(20):
+        small = Image.frombytes("RGB", (24, 18), chance.randbytes(24 * 18 * 3))
+        stream = io.BytesIO()
+        small.resize((400, 300), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=86)
+        bases.append(stream.getvalue())
+    for number in range(count):
+        below = folder / f"{number // IN_A_FOLDER:03d}"
+        below.mkdir(exist_ok=True)
+        comment = f"image {number}".encode()
+        base = bases[number % len(bases)]
+        comment = comment.ljust(max(0, SIZE_BYTES - len(base) - 4), b".")
+        data = base[:20] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + base[20:]
+        (below / f"{number:05d}.jpg").write_bytes(data)
+
+
+def measured(command: Sequence[str | Path], folder: Path, count: int) -> Cost:
+    """Run once, and take the derivatives away again."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    output = process.communicate()[0]
+    wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    made = [path for path in folder.rglob("*.jpg") if path.name.endswith((".thumbnail.jpg", ".preview.jpg"))]
+    for path in made:
+        path.unlink()
+    if process.returncode != 0 or len(made) != count * DERIVATIVES:
+        print(output[-2000:], file=sys.stderr)
+        sys.exit(f"{command}: exit code {process.returncode}, {len(made)} derivatives")
+    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall_s)
+
+
+def watcherd(folder: Path, scratch: Path, program: str = SCAN) -> Sequence[str | Path]:
+    """The scan, with a new state directory."""
+    config = scratch / "config.toml"
+    config.write_text(f"[pool]\nworkers = {WORKERS}\n")
+    state = tempfile.mkdtemp(dir=scratch)
+    return [sys.executable, "-P", "-c", program, "scan", folder, "--config", config, "--state-dir", state]
+
+
+def pool(folder: Path, _scratch: Path) -> Sequence[str | Path]:
+    """This program again, as the peer."""
+    return [sys.executable, __file__, "--peer", folder]
+
+
+PROGRAMS: dict[str, Callable[[Path, Path], Sequence[str | Path]]] = {"watcherd scan": watcherd, "imap_unordered": pool}
+
+
+def profile(folder: Path, scratch: Path, count: int, file: str) -> None:
+    """Where the daemon's own process spends its time."""
+    measured(watcherd(folder, scratch, PROFILED.format(file=os.path.abspath(file))), folder, count)
+    stats = pstats.Stats(file)
+    stats.sort_stats("tottime").print_stats(35)
+    stats.sort_stats("cumulative").print_stats(45)
+
+
+def options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--scratch", help="on a disk: fsync costs nothing on a tmpfs")
+    parser.add_argument("--profile", metavar="FILE")
+    parser.add_argument("--peer", metavar="DIR", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    given = options()
+    if given.peer:
+        peer(given.peer)
+        return
+    with tempfile.TemporaryDirectory(dir=given.scratch, prefix="watcherd-bench-") as name:
+        scratch = Path(name)
+        folder = scratch / "images"
+        folder.mkdir()
+        images(folder, given.images)
+        time.sleep(SETTLE_S)
+        costs: dict[str, list[Cost]] = {program: [] for program in PROGRAMS}
+        for number in range(given.repeat):
+            for program in sorted(PROGRAMS, reverse=bool(number % 2)):
+                costs[program].append(measured(PROGRAMS[program](folder, scratch), folder, given.images))
+        figures = {name: median(cost.cpu_s for cost in runs) for name, runs in costs.items()}
+        for name, runs in costs.items():
+            cpu_s, wall_s = figures[name], median(cost.wall_s for cost in runs)
+            print(f"{name:15} {cpu_s:6.2f} s CPU  {cpu_s / given.images * 1e3:6.3f} ms an image  {wall_s:6.2f} s wall")
+        print(f"CPU ratio {figures['watcherd scan'] / figures['imap_unordered']:.2f}, {given.images} images")
+        if given.profile:
+            profile(folder, scratch, given.images, given.profile)
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
