@@ -5,7 +5,8 @@ Run: python tests/bench/tiny.py [--images 5000] [--repeat 3] [--scratch DIR] [--
 Both read, hash and render the same 10 kB images with the same code (`watcherd.imaging`), with two workers, and publish
 two derivatives each in the same way: temporary file, fsync, rename, fsync of the folder. The pool does it in its
 workers, by `imap_unordered`. watcherd does more: ledger, settling, marks, isolation, sealed memory, admission,
-deadlines. CPU seconds are those of the whole process tree, medians of interleaved repetitions.
+deadlines. CPU seconds are those of the whole process tree, medians of interleaved repetitions; their parts are
+those of the process itself by threads (/proc, so not to the last moment), and of its children.
 
 `--profile FILE` has the daemon's own process run under cProfile once more (its loop is the main thread, which is what
 cProfile sees), and prints where its time goes.
@@ -25,11 +26,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from PIL import Image
+
+from watcherd.imaging import warm
+from watcherd.imaging.decode import identify
+from watcherd.imaging.render import Rendering, render
+from watcherd.model import PREVIEW, THUMBNAIL, Header
+from watcherd.settings import LimitSettings
 
 WORKERS = 2
 SIZE_BYTES = 10_000
@@ -49,10 +57,11 @@ finally:
 
 
 class Cost(NamedTuple):
-    """What one run took, in seconds."""
+    """What one run took, in seconds; `by_part` splits the CPU time up, as far as it was seen."""
 
     cpu_s: float
     wall_s: float
+    by_part: dict[str, float]
 
 
 # -------------------------------------------------------------------------------------------------------- the peer
@@ -60,19 +69,11 @@ class Cost(NamedTuple):
 
 def start_worker() -> None:
     """What a worker of watcherd does at its start."""
-    os.environ["VIPS_CONCURRENCY"] = "1"
-    from watcherd.imaging import warm
-
     warm.warm_up()
 
 
 def one(path: str) -> int:
     """Read, hash, render, publish; how many derivatives."""
-    from watcherd.imaging.decode import identify
-    from watcherd.imaging.render import Rendering, render
-    from watcherd.model import PREVIEW, THUMBNAIL, Header
-    from watcherd.settings import LimitSettings
-
     with open(path, "rb") as file:
         data = file.read()
         mode = os.fstat(file.fileno()).st_mode & 0o666
@@ -133,11 +134,46 @@ def images(folder: Path, count: int) -> None:
         (below / f"{number:05d}.jpg").write_bytes(data)
 
 
+def watch(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """CPU seconds of the first process' main thread, of its other threads, and of its children, as last seen."""
+    seen: dict[str, dict[int, float]] = {"main thread": {}, "other threads": {}, "children": {}}
+    while process.poll() is None:
+        for path in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+            part = "main thread" if path.parent.name == str(process.pid) else "other threads"
+            seen[part] |= cpu_of(path)
+        for child in children_of(process.pid):
+            seen["children"] |= cpu_of(Path(f"/proc/{child}/stat"))
+        time.sleep(0.05)
+    return {part: sum(by_id.values()) for part, by_id in seen.items()}
+
+
+def children_of(pid: int) -> set[str]:
+    """Process ids."""
+    found: set[str] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found |= set(path.read_text().split())
+    return found
+
+
+def cpu_of(path: Path) -> dict[int, float]:
+    """The id in a stat file, and its CPU seconds; nothing where it is gone."""
+    with suppress(OSError):
+        number, _, rest = path.read_text().partition(" ")
+        user, system = rest.rpartition(")")[2].split()[11:13]
+        return {int(number): (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")}
+    return {}
+
+
 def measured(command: Sequence[str | Path], folder: Path, count: int) -> Cost:
     """Run once, and take the derivatives away again."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output = process.communicate()[0]
+    environment = os.environ | {"VIPS_CONCURRENCY": "1"}  # as watcherd's workers have it anyway
+    with tempfile.TemporaryFile("w+") as file:
+        process = subprocess.Popen(command, cwd="/", stdout=file, stderr=file, env=environment)
+        by_part = watch(process)
+        file.seek(0)
+        output = file.read()
     wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     made = [path for path in folder.rglob("*.jpg") if path.name.endswith((".thumbnail.jpg", ".preview.jpg"))]
     for path in made:
@@ -145,7 +181,7 @@ def measured(command: Sequence[str | Path], folder: Path, count: int) -> Cost:
     if process.returncode != 0 or len(made) != count * DERIVATIVES:
         print(output[-2000:], file=sys.stderr)
         sys.exit(f"{command}: exit code {process.returncode}, {len(made)} derivatives")
-    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall_s)
+    return Cost(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall_s, by_part)
 
 
 def watcherd(folder: Path, scratch: Path, program: str = SCAN) -> Sequence[str | Path]:
@@ -189,8 +225,8 @@ def main() -> None:
     if given.peer:
         peer(given.peer)
         return
-    with tempfile.TemporaryDirectory(dir=given.scratch, prefix="watcherd-bench-") as name:
-        scratch = Path(name)
+    with tempfile.TemporaryDirectory(dir=given.scratch, prefix="watcherd-bench-") as temporary:
+        scratch = Path(temporary)
         folder = scratch / "images"
         folder.mkdir()
         images(folder, given.images)
@@ -203,6 +239,8 @@ def main() -> None:
         for name, runs in costs.items():
             cpu_s, wall_s = figures[name], median(cost.wall_s for cost in runs)
             print(f"{name:15} {cpu_s:6.2f} s CPU  {cpu_s / given.images * 1e3:6.3f} ms an image  {wall_s:6.2f} s wall")
+            parts = {part: median(cost.by_part[part] for cost in runs) for part in runs[0].by_part}
+            print(" " * 15, ", ".join(f"{part} {seconds:.2f} s" for part, seconds in parts.items()))
         print(f"CPU ratio {figures['watcherd scan'] / figures['imap_unordered']:.2f}, {given.images} images")
         if given.profile:
             profile(folder, scratch, given.images, given.profile)

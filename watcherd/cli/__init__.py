@@ -34,6 +34,7 @@ VERBS = MappingProxyType(
         "retry": Verb("watcherd.cli.query_verbs:retry", "Try again what failed."),
         "duplicates": Verb("watcherd.cli.duplicates_verbs:duplicates", "Which sources are the same, or look alike."),
         "doctor": Verb("watcherd.cli.doctor_verbs:doctor", "Check what this installation can do, and what it lacks."),
+        "quarantine": Verb("watcherd.cli.quarantine_verbs:quarantine", "Show what is in quarantine, or let it out."),
         "config": Verb("watcherd.cli.config_verbs:config", "Check, show or begin a configuration."),
     }
 )

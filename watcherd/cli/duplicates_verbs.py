@@ -109,7 +109,9 @@ def _places(ledger: "Ledger", directory: str | None) -> list[tuple[int, bytes]]:
         return [(root, b"") for root in roots]
     wanted = os.fsencode(os.path.realpath(directory))
     inside = [(root, b"") for root, path in roots.items() if _holds(wanted, path)]
-    holders = [(root, wanted[len(path) + 1 :]) for root, path in roots.items() if path != wanted and _holds(path, wanted)]
+    holders = [
+        (root, wanted[len(path) + 1 :]) for root, path in roots.items() if path != wanted and _holds(path, wanted)
+    ]
     if not inside and not holders:
         raise Stop(Exit.FAILED, f"the ledger knows nothing of {directory}: no folder that was watched or scanned")
     return inside + holders

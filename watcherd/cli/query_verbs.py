@@ -21,9 +21,10 @@ _FAILURES_SHOWN = 20
 
 @click.command()
 @click.argument("file", metavar="[FILE]", required=False)
+@click.option("--queue", is_flag=True, help="Show what a running daemon has in hand, what is next, and why.")
 @state_dir_option
 @json_option
-def status(file: str | None, state_dir: str | None, *, as_json: bool) -> int:
+def status(file: str | None, state_dir: str | None, *, queue: bool, as_json: bool) -> int:
     """Say what is done and what is not; with FILE, why that file is, or is not, done.
 
     Reads the ledger, and adds what a running daemon knows.
@@ -35,7 +36,8 @@ def status(file: str | None, state_dir: str | None, *, as_json: bool) -> int:
             click.echo(json.dumps(told) if as_json else _file_text(told))
             return Exit.OK
         overall = _overall(ledger) | {"daemon": _ask(folder, {"verb": "status"})}
-    click.echo(json.dumps(overall) if as_json else _overall_text(overall))
+    text = _queue_text(overall["daemon"]) if queue else _overall_text(overall)
+    click.echo(json.dumps(overall) if as_json else text)
     return Exit.OK
 
 
@@ -50,15 +52,23 @@ def retry(files: Sequence[str], state_dir: str | None, *, failed: bool) -> int:
     """
     if bool(files) == failed:
         raise Stop(Exit.USAGE, "give files, or --failed")
-    folder = state_directory(state_dir)
+    number = retry_files(state_directory(state_dir), files, failed=failed)
+    click.echo(f"{number} files will be tried again", err=True)
+    return Exit.OK
+
+
+def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> int:
+    """Have files tried again, by the daemon that runs or by ourselves. Returns how many.
+
+    Ends the verb where the ledger knows nothing of one of them.
+    """
     paths = [_located(file) for file in files]
     answer = _ask(folder, {"verb": "retry", "paths": paths, "failed": failed})
     if answer is None:
-        answer = {"retried": _retry_offline(folder, paths, failed=failed)}
+        return _retry_offline(folder, paths, failed=failed)
     if "error" in answer:
         raise Stop(Exit.FAILED, answer["error"])
-    click.echo(f"{answer['retried']} files will be tried again", err=True)
-    return Exit.OK
+    return int(answer["retried"])
 
 
 def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
@@ -132,16 +142,27 @@ def _overall(ledger: "Ledger") -> dict[str, Any]:
         }
         for root, path in paths.items()
     ]
-    failures = [
+    return {
+        "v": 1,
+        "ledger": ledger.path,
+        "sources": sources,
+        "roots": roots,
+        "failures": failures(ledger, limit=_FAILURES_SHOWN),
+    }
+
+
+def failures(ledger: "Ledger", limit: int) -> list[dict[str, str]]:
+    """What is not done and why, the latest first; `limit` -1: all of it."""
+    paths = ledger.roots()
+    return [
         {
             "source": os.fsdecode(paths.get(entry.source.root, b"?") + b"/" + entry.source.path),
             "state": str(entry.state),
             "reason": str(entry.reason) if entry.reason else "",
             "detail": entry.detail,
         }
-        for entry in ledger.failures(_FAILURES_SHOWN)
+        for entry in ledger.failures(limit)
     ]
-    return {"v": 1, "ledger": ledger.path, "sources": sources, "roots": roots, "failures": failures}
 
 
 def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
@@ -230,6 +251,21 @@ def _overall_text(overall: dict[str, Any]) -> str:
     for failure in overall["failures"]:
         reason = f"{failure['reason']}: {failure['detail']}" if failure["detail"] else failure["reason"]
         lines.append(f"  {failure['state']}: {safe(failure['source'])}: {safe(reason)}")
+    return "\n".join(lines)
+
+
+def _queue_text(daemon: dict[str, Any] | None) -> str:
+    if daemon is None:
+        raise Stop(Exit.UNREACHABLE, "no daemon runs with this state directory: only a running one has a queue")
+    lines = [f"in hand: {safe(one['source'])} ({one['phase']}, {one['seconds']:.1f} s)" for one in daemon["in_hand"]]
+    lines += [
+        f"next: {safe(job['source'])} ({job['class']}: {job['why']}; waits for {job['waiting_s']:.1f} s)"
+        for job in daemon["upcoming"]
+    ]
+    depth = ", ".join(f"{number} {job_class}" for job_class, number in daemon["queue"].items() if number)
+    lines.append(
+        f"queued in memory: {depth or 'nothing'}; settling: {daemon['settling']}; waiting: {daemon['waiting']}"
+    )
     return "\n".join(lines)
 
 

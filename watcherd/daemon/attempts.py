@@ -17,6 +17,7 @@ from dataclasses import replace
 from watcherd.daemon.attempt import Attempt, Phase, compare, item_of, mark_of
 from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
+from watcherd.daemon.parking import Parking
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Answer,
@@ -82,7 +83,7 @@ class Attempts:
         self._by_ticket: dict[int, Attempt] = {}
         self._by_source: dict[Source, Attempt] = {}
         self._digests: dict[bytes, int] = {}
-        self._parked: list[Job] = []
+        self._parking = Parking()
         self._no_reuse: set[Source] = set()
         self._tickets = tickets
         self.pids: dict[int, int] = {}
@@ -91,12 +92,12 @@ class Attempts:
         return len(self._by_ticket)
 
     def __contains__(self, source: object) -> bool:
-        return source in self._by_source or any(job.source == source for job in self._parked)
+        return source in self._by_source or source in self._parking
 
     @property
     def parked(self) -> int:
         """Jobs that wait for memory or for a twin."""
-        return len(self._parked)
+        return len(self._parking)
 
     def under_way(self) -> list[Attempt]:
         """What is in hand now, for the status."""
@@ -104,7 +105,7 @@ class Attempts:
 
     def sources(self) -> list[Source]:
         """All sources in hand or parked."""
-        return [*self._by_source, *(job.source for job in self._parked)]
+        return [*self._by_source, *self._parking.sources()]
 
     def finishing(self) -> int:
         """Attempts that the hands are publishing: a drain waits for these as well."""
@@ -324,7 +325,9 @@ class Attempts:
         attempt = self._by_ticket.get(ticket)
         return attempt.job.source.path if attempt else b""
 
-    def lost(self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False) -> list[Effect]:
+    def lost(
+        self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False
+    ) -> list[Effect]:
         """The worker that held this attempt is gone. In a halt that is our doing, and costs the source nothing."""
         attempt = self._by_ticket.get(ticket)
         if attempt is None or attempt.phase not in {Phase.IDENTIFYING, Phase.RENDERING}:
@@ -354,7 +357,7 @@ class Attempts:
         """No memory now, or a twin is in work: wait outside the queue, so that others pass."""
         effects = self._let_go(attempt, moment)
         memory_bytes = attempt.header.memory_bytes if attempt.header else None
-        self._parked.append(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest))
+        self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest))
         return [*effects, *self._lay_down(attempt)]
 
     def _put_back(self, attempt: Attempt) -> list[Effect]:
@@ -385,16 +388,8 @@ class Attempts:
         self._admission.release(attempt.ticket)
         if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
             del self._digests[attempt.digest]
-        self._unpark()
+        for job in self._parking.leave(self._acceptable):
+            self._queue.put_back(job)
         if attempt.phase is Phase.FETCHED and attempt.fetched is not None:
             return [CloseDescriptors(descriptors=(attempt.fetched.fd,))]
         return []
-
-    def _unpark(self) -> None:
-        still = []
-        for job in self._parked:
-            if self._acceptable(job):
-                self._queue.put_back(job)
-            else:
-                still.append(job)
-        self._parked = still

@@ -14,12 +14,14 @@ from watcherd.daemon.effects import AskScanner, Effect, Moment
 from watcherd.daemon.tally import Scope
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, ChangeKind, Entry, JobClass, Source, State
+from watcherd.queue.jobqueue import WEIGHTS, Job
 from watcherd.telemetry.log import get_logger
 
 log = get_logger()
 
 RETRIED = (State.FAILED, State.QUARANTINED, State.REJECTED, State.INCOMPLETE)
 _PROGRESS_INTERVAL_S = 0.25
+_UPCOMING = 20
 _FIRST_TICKET = 1_000_000
 
 
@@ -72,6 +74,15 @@ class Verbs:
             "pid": os.getpid(),
             "summary": core.summary(),
             "queue": {str(job_class): depth for job_class, depth in core.queue.depth().items()},
+            "upcoming": [
+                {
+                    "source": os.fsdecode(core.roots[job.source.root].path + b"/" + job.source.path),
+                    "class": str(job.job_class),
+                    "waiting_s": round(moment.now - job.queued_at, 3),
+                    "why": _why_here(job),
+                }
+                for job in core.queue.upcoming(_UPCOMING)
+            ],
             "settling": len(core.settle),
             "waiting": core.outcomes.waiting + core.attempts.parked,
             "workers": {
@@ -174,6 +185,21 @@ class Verbs:
 
 class Refusal(Exception):  # noqa: N818  an answer
     """The request cannot be served; the text says why."""
+
+
+def _why_here(job: Job) -> str:
+    """Why a job stands where it stands, for a person."""
+    words = {
+        JobClass.MANUAL: "somebody asked for it",
+        JobClass.RETRY: "its last attempt went wrong",
+        JobClass.UPLOAD: "it has just arrived",
+        JobClass.EDITED: "its content has changed",
+        JobClass.RECIPE: "the settings of its variants have changed",
+        JobClass.BACKLOG: "a scan found it",
+    }
+    alone = "; it waits for the one before it, which is a suspect too" if job.suspect else ""
+    memory = f"; it needs {job.memory_bytes >> 20} MiB" if job.memory_bytes else ""
+    return f"{words[job.job_class]}, weight {WEIGHTS[job.job_class]}{alone}{memory}"
 
 
 def failed(ledger: Ledger) -> list[Entry]:

@@ -111,6 +111,7 @@ def _bands_for(many: int, bits: int) -> int:
     def cost(count: int) -> float:
         width = _BITS / count
         places = count * sum(comb(round(width), flipped) for flipped in range(bits // count + 1))
-        return places * (_PLACE_COST + _COMPARISON_COST * many / 2**width)
+        tables = count * 2**width / max(1, many)
+        return places * (_PLACE_COST + _COMPARISON_COST * many / 2**width) + tables
 
-    return min(range(-(-_BITS // _WIDEST), 17), key=cost)
+    return min(range(-(-_BITS // _WIDEST), _BITS + 1), key=cost)

@@ -29,6 +29,7 @@ from PIL import (  # noqa: F401
 
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
+from watcherd.imaging.window import Window
 
 _ORIENTATION_TAG = 0x0112
 _REDUCIBLE = frozenset(("L", "RGB", "CMYK"))
@@ -46,38 +47,6 @@ _BANDS = {
 }
 
 
-class _Window(io.RawIOBase):
-    """A file object over bytes that are in memory already: nothing is copied but what is read."""
-
-    def __init__(self, data: Content) -> None:
-        self._view = memoryview(data)
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        part = self._view[self._position : self._position + len(target)]
-        target[: len(part)] = part
-        self._position += len(part)
-        return len(part)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = (0, self._position, len(self._view))[whence]
-        self._position = max(0, start + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        self._view.release()
-        super().close()
-
-
 @contextmanager
 def opened(data: Content, name: str, *, max_pixels: int | None, strict: bool) -> Iterator[Image.Image]:
     """The picture, its header read and its pixels not. Pillow's process-wide switches are put back afterwards.
@@ -87,7 +56,7 @@ def opened(data: Content, name: str, *, max_pixels: int | None, strict: bool) ->
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, not strict
     try:
-        with warnings.catch_warnings(), io.BufferedReader(_Window(data)) as stream:
+        with warnings.catch_warnings(), io.BufferedReader(Window(data)) as stream:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(stream, formats=(name,)) as picture:
