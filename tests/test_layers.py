@@ -20,7 +20,7 @@ BETWEEN_STAGES = {
 PURE = {
     *LEAVES,
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
-    *(f"watcherd.pool.{name}" for name in ("fleet", "restarts", "orders", "admission", "sizing", "frames")),
+    *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
 }
 PURE_FOLDERS = ("watcherd.queue.",)
 VALUE_MODULES = {

@@ -46,6 +46,7 @@ from watcherd.model import (
     Vanished,
 )
 from watcherd.naming import Mark
+from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.processes import Ending
@@ -155,6 +156,7 @@ class World:
             settings=self.settings,
             ledger=self.ledger,
             roots={self.root: root},
+            fleet=Fleet(self.settings.pool, self.most_workers),
             most_workers=self.most_workers,
             budget_bytes=self.budget_bytes,
             seen_by=self.seen_by,

@@ -15,12 +15,7 @@ from watcherd.pool.fleet import (
     LOST_AFTER_S,
     SURPLUS_AFTER_S,
     TERM_GRACE_S,
-    Busy,
     Fleet,
-    Idle,
-    Mode,
-    Starting,
-    Stopping,
 )
 from watcherd.pool.orders import (
     Abandon,
@@ -41,6 +36,7 @@ from watcherd.pool.orders import (
     WorkerReady,
 )
 from watcherd.pool.restarts import FIRST_RESPAWN_DELAY_S, MAX_BOOT_FAILURES, MAX_RESPAWN_DELAY_S, MAX_UNEXPLAINED
+from watcherd.pool.slots import Busy, Idle, Mode, Resting, Starting, Stopping
 from watcherd.settings import PoolSettings
 
 SETTINGS = PoolSettings(recycle_after_jobs=3, recycle_above_bytes=1_000, boot_timeout_s=30.0)
@@ -598,3 +594,28 @@ def test_what_can_be_seen_of_the_slots() -> None:
     assert course.fleet.busy() == 1
     course.told(WorkerReady(slot=1))
     assert isinstance(course.fleet.slots[1], Idle)
+
+
+def test_a_worker_rests_after_its_work_and_is_then_idle_again() -> None:
+    fleet = Fleet(SETTINGS, 1, rest_factor=0.5)
+    fleet.tick(0.0, wanted=1)
+    fleet.handle(WorkerReady(slot=0), 0.0)
+    fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 10.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0), 14.0)
+
+    assert fleet.slots == {0: Resting(deadline=16.0, jobs=1)}
+    assert (fleet.idle(), fleet.next_deadline()) == ([], 16.0)
+    fleet.tick(16.0, wanted=1)
+    assert fleet.idle() == [0]
+
+
+def test_a_resting_worker_leaves_in_a_drain() -> None:
+    fleet = Fleet(SETTINGS, 1, rest_factor=9.0)
+    fleet.tick(0.0, wanted=1)
+    fleet.handle(WorkerReady(slot=0), 0.0)
+    fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 10.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0), 11.0)
+
+    assert fleet.drain(12.0) == [Dismiss(slot=0, reason=StopReason.SHUTDOWN)]
+    fleet.handle(Exited(slot=0, how="exit 0"), 12.1)
+    assert fleet.halted

@@ -284,7 +284,15 @@ def test_hashes_are_unsigned_numbers_of_64_bits(value: object) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["2008-05-30", "2008-05-30 15:56:01", "2008-13-30T15:56:01", "2008-05-30T25:56:01", "2008-05-30T15:56:01Z", 5, None],
+    [
+        "2008-05-30",
+        "2008-05-30 15:56:01",
+        "2008-13-30T15:56:01",
+        "2008-05-30T25:56:01",
+        "2008-05-30T15:56:01Z",
+        5,
+        None,
+    ],
 )
 def test_captured_is_an_instant_or_nothing(value: object) -> None:
     with pytest.raises(FrameError):

@@ -10,6 +10,7 @@ from watcherd.pool.sizing import (
     identify_timeout_s,
     memory_budget,
     render_timeout_s,
+    rest_factor,
     wanted_workers,
     worker_count,
 )
@@ -39,7 +40,7 @@ def test_a_budget_that_is_set_holds() -> None:
 
 @pytest.mark.parametrize(
     ("cores", "cpu_limit", "workers"),
-    [(1, 1.0, 1), (4, 1.0, 4), (64, 1.0, 64), (4, 0.5, 2), (10, 0.6, 6), (1, 0.1, 1), (2, 0.6, 1)],
+    [(1, 1.0, 1), (4, 1.0, 4), (64, 1.0, 64), (4, 0.5, 2), (10, 0.6, 6), (1, 0.1, 1), (2, 0.6, 2)],
 )
 def test_there_is_a_worker_a_core_as_far_as_the_limit_allows(cores: int, cpu_limit: float, workers: int) -> None:
     assert worker_count(PoolSettings(cpu_limit=cpu_limit), machine(cores), PLENTY) == workers
@@ -70,3 +71,13 @@ def test_deadlines_grow_with_bytes_pixels_and_variants(size: int, pixels: int, v
     timeout_s = render_timeout_s(settings, size, pixels, variants)
     assert 60.0 <= timeout_s <= render_timeout_s(settings, size, pixels, variants + 1)
     assert timeout_s <= render_timeout_s(settings, size + 1, pixels + 1, variants)
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpu_limit", "workers", "expected"),
+    [(2, 1.0, 2, 0.0), (2, 0.5, 1, 0.0), (2, 0.6, 2, 2 / 1.2 - 1), (4, 0.25, 4, 3.0), (1, 0.5, 1, 1.0)],
+)
+def test_workers_rest_so_that_all_of_them_stay_within_the_limit(
+    cores: int, cpu_limit: float, workers: int, expected: float
+) -> None:
+    assert expected == pytest.approx(rest_factor(PoolSettings(cpu_limit=cpu_limit), machine(cores), workers))

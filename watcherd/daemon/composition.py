@@ -22,8 +22,9 @@ from watcherd.imaging.sniff import kind_of
 from watcherd.ledger.errors import LedgerDamaged
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, JobClass, Stamp, State
+from watcherd.pool.fleet import Fleet
 from watcherd.pool.processes import Workers
-from watcherd.pool.sizing import memory_budget, worker_count
+from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
 from watcherd.queue.plan import DoReason, Skip, plan
 from watcherd.settings import LimitSettings, RootSettings, Settings
 from watcherd.telemetry.log import get_logger
@@ -93,11 +94,13 @@ class Composition:
     def _core(self, *, patient: bool) -> Core:
         there = machine.look()
         budget_bytes = memory_budget(self.settings.pool, there)
+        most = worker_count(self.settings.pool, there, budget_bytes)
         return Core(
             settings=self.settings,
             ledger=self.ledger,
             roots=self.roots,
-            most_workers=worker_count(self.settings.pool, there, budget_bytes),
+            fleet=Fleet(self.settings.pool, most, rest_factor=rest_factor(self.settings.pool, there, most)),
+            most_workers=most,
             budget_bytes=budget_bytes,
             seen_by=self.seen_by,
             why_ignored=lambda root, path: why_ignored(path, globs=self._globs[root]),

@@ -23,9 +23,10 @@ from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, Crashed, Entry, JobClass, Reason, State
 from watcherd.pool.admission import Admission
-from watcherd.pool.fleet import Busy, Fleet, Idle, Mode
+from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import GiveUp, JobLost, NotStarted
 from watcherd.pool.sizing import wanted_workers
+from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.queue.retry import Again, decide
 from watcherd.settings import Settings
@@ -48,6 +49,7 @@ class Core:
         settings: Settings,
         ledger: Ledger,
         roots: Mapping[int, WatchedRoot],
+        fleet: Fleet,
         most_workers: int,
         budget_bytes: int,
         seen_by: int,
@@ -62,7 +64,7 @@ class Core:
         self.tally = Tally()
         self.queue = JobQueue()
         self.settle = Settle(settings.settle)
-        self.fleet = Fleet(settings.pool, most_workers)
+        self.fleet = fleet
         self.admission = Admission(budget_bytes)
         self.totals = Totals()
         self.failure: str | None = None
@@ -230,7 +232,7 @@ class Core:
     @property
     def has_worker(self) -> bool:
         """Whether a worker has ever become ready and one still stands."""
-        return any(isinstance(state, Idle | Busy) for state in self.fleet.slots.values())
+        return any(isinstance(state, Idle | Resting | Busy) for state in self.fleet.slots.values())
 
     def summary(self) -> str:
         """How it goes, in a line for people."""

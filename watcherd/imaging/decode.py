@@ -6,11 +6,11 @@ Not responsible for: opening and decoding (`opening.py`), what a failed decode m
 
 from collections.abc import Sequence
 
-from watcherd.imaging import heif, jpeg, pillow
+from watcherd.imaging import jpeg
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
-from watcherd.imaging.opening import open_picture
+from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import clean
@@ -21,7 +21,7 @@ _FOOTER_BYTES = 32
 _PAGED = frozenset((Kind.GIF, Kind.WEBP, Kind.TIFF))
 _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int": 4, "float": 4, "complex": 8}
 _COEFFICIENT_BYTES = 2
-_PIXEL_BYTES = {Kind.AVIF: 10.0, Kind.HEIC: 6.0, Kind.WEBP: 5.0, Kind.GIF: 6.0}
+_PIXEL_BYTES = {Kind.AVIF: 10.0, Kind.HEIC: 6.0, Kind.WEBP: 5.0, Kind.GIF: 6.0, Kind.RAW: 20.0, Kind.VIDEO: 30.0}
 _PILLOW_PIXEL_BYTES = 8.0  # its own four bytes a pixel, and the copy for libvips
 
 
@@ -115,10 +115,8 @@ def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
             return _look_at_jpeg(decoder, data)
         case Engine.VIPS:
             return _look_by_vips(kind, decoder, data)
-        case Engine.HEIF:
-            width, height = heif.size_of(data)
         case _:
-            width, height = pillow.size_of(data, decoder.name)
+            width, height = size_of(decoder, data)
     pixel_bytes = _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
     return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
 

@@ -24,6 +24,10 @@ class Engine(StrEnum):
     VIPS = "vips"
     PILLOW = "pillow"
     HEIF = "heif"
+    JXL = "jxl"
+    RAW = "raw"
+    PDF = "pdf"
+    VIDEO = "video"
     NONE = "none"
 
 
@@ -32,8 +36,7 @@ class Decoder:
     """How a kind is read.
 
     `name` is the libvips operation or Pillow's format. `fallback` is asked once when this decoder fails: libraries open
-    some files that they were built without the means to decode. `extra` is ours, `module` what it installs; an extra
-    without `module` has no decoder yet.
+    some files that they were built without the means to decode. `extra` is ours, `module` what it installs.
     """
 
     engine: Engine
@@ -67,13 +70,15 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.JP2: _pillow("JPEG2000"),
     Kind.PSD: _pillow("PSD"),
     Kind.HEIC: Decoder(Engine.HEIF, extra="heif", module="pillow_heif"),
-    Kind.JXL: Decoder(Engine.NONE, extra="jxl"),
-    Kind.RAW: Decoder(Engine.NONE, extra="raw"),
-    Kind.PDF: Decoder(Engine.NONE, extra="pdf"),
+    Kind.JXL: Decoder(Engine.JXL, extra="jxl", module="pillow_jxl"),
+    Kind.RAW: Decoder(Engine.RAW, extra="raw", module="rawpy"),
+    Kind.PDF: Decoder(Engine.PDF, extra="pdf", module="pypdfium2"),
+    Kind.VIDEO: Decoder(Engine.VIDEO, extra="video", module="av"),
     Kind.SVG: Decoder(Engine.NONE, refusal="SVG is a program text that may reach for other files: it is not rendered"),
 }
 
-_PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif")
+_PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
+_SPOKEN = {Kind.RAW: "camera raw files", Kind.PDF: "PDF files", Kind.VIDEO: "videos"}
 
 
 def decoder_for(kind: Kind) -> Decoder | Rejected:
@@ -81,8 +86,8 @@ def decoder_for(kind: Kind) -> Decoder | Rejected:
     decoder = DECODERS[kind]
     if decoder.refusal:
         return Rejected(reason=Reason.UNSUPPORTED, detail=decoder.refusal)
-    if decoder.extra and not (decoder.module and _is_installed(decoder.module)):
-        detail = f"{kind} pictures need an extra decoder: pip install 'watcherd[{decoder.extra}]'"
+    if decoder.extra and not _is_installed(decoder.module):
+        detail = f"{_SPOKEN.get(kind, f'{kind} pictures')} need an extra decoder: pip install 'watcherd[{decoder.extra}]'"
         return Rejected(reason=Reason.DECODER_MISSING, detail=detail)
     return decoder
 

@@ -242,6 +242,37 @@ def _psd(data: Content) -> Answer:
     return _cut(position + 2 + 2 * rows + sum(row_bytes), data)
 
 
+# ----------------------------------------------------------------------------------------------------------- the extras
+
+
+def _jxl(data: Content) -> Answer:
+    return _UNTOLD if data[:2] == b"\xff\x0a" else _boxes(data)
+
+
+def _pdf(data: Content) -> Answer:
+    """The end marker may have other bytes behind it (mail programs, fax servers), but not many."""
+    if data.rfind(b"%%EOF", max(0, len(data) - 2048)) >= 0:
+        return _WHOLE
+    return Answer(Ending.CUT, "the PDF has no end marker")
+
+
+def _raw(data: Content) -> Answer:
+    """The sensor's data come last in nearly all of them, behind a preview that would decode alone."""
+    if data[4:8] == b"ftyp":
+        return _boxes(data)
+    if data[:15] == b"FUJIFILMCCD-RAW":
+        parts = (int.from_bytes(data[at : at + 4], "big") + int.from_bytes(data[at + 4 : at + 8], "big") for at in (84, 100))
+        return _cut(max(parts), data)
+    end = tiff.end_of_all_pixels(data)
+    return _cut(end, data) if end else _UNTOLD
+
+
+def _video(data: Content) -> Answer:
+    if data[:4] == b"RIFF":
+        return _cut(int.from_bytes(data[4:8], "little") + 8, data)
+    return _UNTOLD if data[:4] == b"\x1aE\xdf\xa3" else _boxes(data)
+
+
 _QUESTIONS: dict[Kind, Callable[[Content], Answer]] = {
     Kind.JPEG: _jpeg,
     Kind.PNG: _png,
@@ -256,6 +287,12 @@ _QUESTIONS: dict[Kind, Callable[[Content], Answer]] = {
     Kind.TGA: _tga,
     Kind.ICO: _ico,
     Kind.PSD: _psd,
+    Kind.JXL: _jxl,
+    Kind.PDF: _pdf,
+    Kind.RAW: _raw,
+    Kind.VIDEO: _video,
 }
-_ZEROS_ARE_SUSPECT = frozenset((Kind.JPEG, Kind.PNG, Kind.GIF, Kind.WEBP, Kind.AVIF, Kind.HEIC, Kind.JP2))
+_ZEROS_ARE_SUSPECT = frozenset(
+    (Kind.JPEG, Kind.PNG, Kind.GIF, Kind.WEBP, Kind.AVIF, Kind.HEIC, Kind.JP2, Kind.JXL, Kind.PDF, Kind.VIDEO)
+)
 """Uncompressed formats end in zeros where the picture is black at the bottom."""

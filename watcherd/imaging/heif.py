@@ -25,8 +25,9 @@ def size_of(data: Content) -> Size:
     return int(width), int(height)
 
 
-def read(data: Content) -> pyvips.Image:
+def read(data: Content, *, shrink: float) -> pyvips.Image:
     """The primary picture in 8 bits. Raises whatever libheif makes of damaged bytes."""
+    del shrink  # there is no cheaper way to a smaller one
     picture = pillow_heif.open_heif(bytes(data))
     bands = _BANDS[picture.mode]
     width, height = picture.size

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from watcherd.imaging.tiff import Content
 
 END_OF_IMAGE = b"\xff\xd9"
+SHRINKS = (8, 4, 2)
+"""How much decoders can reduce on the way, by the cosine transform; the more, the cheaper."""
 
 _SCAN = 0xDA
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)

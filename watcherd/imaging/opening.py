@@ -4,15 +4,16 @@ Responsible for: the call of each decoder, reducing while decoding, strict and f
 Not responsible for: choosing the decoder (`decoders.py`), colours, sizes of variants, what an error means.
 """
 
-from watcherd.imaging import heif, jpeg, pillow
+from watcherd.imaging import heif, jpeg, jxl, pdf, pillow, raw, video
 from watcherd.imaging.decoders import Decoder, Engine
 from watcherd.imaging.endings import Ending, ending_of
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
 
-_JPEG_SHRINKS = (8, 4, 2)
 _WEBP_HEADROOM = 2.0
+_EXTRAS = {Engine.HEIF: heif, Engine.JXL: jxl, Engine.RAW: raw, Engine.PDF: pdf, Engine.VIDEO: video}
+"""One module for each library that may be missing, all of the same two functions."""
 
 
 def open_picture(
@@ -25,13 +26,20 @@ def open_picture(
     """
     if decoder.engine is Engine.PILLOW:
         return pillow.read(data, decoder.name, shrink=int(shrink), max_pixels=max_pixels, strict=strict)
-    if decoder.engine is Engine.HEIF:
-        return heif.read(data)
+    if decoder.engine in _EXTRAS:
+        return _EXTRAS[decoder.engine].read(data, shrink=shrink)
     if kind is Kind.JPEG:
         return _open_jpeg(decoder.name, data, shrink, strict=strict)
     if kind is Kind.WEBP and shrink > _WEBP_HEADROOM:
         return _load(decoder.name, data, strict=strict, scale=_WEBP_HEADROOM / shrink)
     return _load(decoder.name, data, strict=strict)
+
+
+def size_of(decoder: Decoder, data: Content) -> tuple[int, int]:
+    """Width and height by a decoder other than libvips, before turning."""
+    if decoder.engine in _EXTRAS:
+        return _EXTRAS[decoder.engine].size_of(data)
+    return pillow.size_of(data, decoder.name)
 
 
 def open_frames(decoder: Decoder, data: Content, frames: int) -> pyvips.Image:
@@ -45,7 +53,7 @@ def _open_jpeg(name: str, data: Content, shrink: float, *, strict: bool) -> pyvi
     A picture that lacks only its end marker is whole; the decoder must get one to know, and then warns only of what
     really is missing. (libvips keeps a copy of a buffer, but only a pointer to the bytes behind a source.)
     """
-    factor = next((s for s in _JPEG_SHRINKS if s <= shrink), 1)
+    factor = next((s for s in jpeg.SHRINKS if s <= shrink), 1)
     if strict and ending_of(Kind.JPEG, data).ending is not Ending.WHOLE:
         if jpeg.frame_of(data).progressive:
             raise EOFError("a progressive JPEG without its end marker lacks detail everywhere")

@@ -1,6 +1,6 @@
 """What kind of picture some bytes are, by magic numbers and plausibility, never by name.
 
-Responsible for: the closed list of kinds, and telling them from text, archives, video and office files (None).
+Responsible for: the closed list of kinds, and telling them from text, archives, sound and office files (None).
 Not responsible for: whether a kind can be decoded (`decoders.py`) or is whole (`endings.py`).
 Standard library only; no I/O: the caller hands over the beginning and the end of the file.
 """
@@ -36,6 +36,7 @@ class Kind(StrEnum):
     SVG = "svg"
     RAW = "raw"
     PDF = "pdf"
+    VIDEO = "video"
 
 
 _PREFIXES: tuple[tuple[bytes, Kind], ...] = (
@@ -56,11 +57,14 @@ _PREFIXES: tuple[tuple[bytes, Kind], ...] = (
     (b"IIU\x00", Kind.RAW),  # Panasonic
     (b"\x00MRM", Kind.RAW),  # Minolta
     (b"FOVb", Kind.RAW),  # Sigma
+    (b"\x1aE\xdf\xa3", Kind.VIDEO),  # Matroska, WebM; sound alone is told by the decoder
 )
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _HEIC_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")
 )
+_VIDEO_BRANDS = (b"iso", b"mp4", b"avc", b"M4V", b"qt  ", b"3gp", b"3g2", b"MSNV", b"dash", b"XAVC", b"f4v", b"F4V")
+_OLD_QUICKTIME = (b"moov", b"mdat", b"wide")
 _PPM = re.compile(rb"P[1-6](?:\s+|\s*#[^\n]*\n)+\d{1,9}(?:\s+|\s*#[^\n]*\n)+\d{1,9}\s")
 _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!--|<!DOCTYPE svg|<svg[\s>])", re.IGNORECASE)
 _TGA_FOOTER = b"TRUEVISION-XFILE.\0"
@@ -74,10 +78,14 @@ def kind_of(head: bytes, tail: bytes = b"", size: int = 0) -> Kind | None:
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Kind.WEBP
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return Kind.VIDEO
     if tiff.byte_order(head):
         return Kind.RAW if tiff.is_camera_raw(head) else Kind.TIFF
     if head[4:8] == b"ftyp":
         return _iso_kind(head)
+    if head[4:8] in _OLD_QUICKTIME and head[0] < 0x80 and int.from_bytes(head[:4], "big") not in range(2, 8):
+        return Kind.VIDEO
     return _plausible_kind(head, tail, size)
 
 
@@ -99,7 +107,7 @@ def _iso_kind(head: bytes) -> Kind | None:
         return Kind.AVIF
     if not _HEIC_BRANDS.isdisjoint(brands):
         return Kind.HEIC
-    return None
+    return Kind.VIDEO if brands[0].startswith(_VIDEO_BRANDS) else None
 
 
 def _is_bmp(head: bytes) -> bool:

@@ -16,6 +16,7 @@ _MAX_PAGES = 1000
 _MAX_VALUES = 1 << 18
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CFA_PHOTOMETRIC = (32803, 34892)
+_SUB_DIRECTORIES, _MAX_SUB_DIRECTORIES = 330, 16
 _STRIPS, _TILES, _OLD_JPEG = (273, 279), (324, 325), (513, 514)
 
 
@@ -114,13 +115,25 @@ def values(data: Content, page: Directory, tag: int, *, limit: int = _MAX_VALUES
 def end_of_pixels(data: Content) -> int | None:
     """One past the last byte that the first page's strips or tiles take; None where its directory does not say."""
     page = first_page(data)
-    if page is None:
-        return None
+    return _end_of_pixels(data, page) if page else None
+
+
+def _end_of_pixels(data: Content, page: Directory) -> int | None:
     for where, how_long in (_STRIPS, _TILES, _OLD_JPEG):
         offsets, lengths = values(data, page, where), values(data, page, how_long)
         if offsets and len(offsets) == len(lengths):
             return max(offset + length for offset, length in zip(offsets, lengths, strict=True))
     return None
+
+
+def end_of_all_pixels(data: Content) -> int | None:
+    """The same over the first page and the pictures below it, as camera raw files have them (tag 330)."""
+    page = first_page(data)
+    if page is None:
+        return None
+    below = (directory_at(data, position) for position in values(data, page, _SUB_DIRECTORIES, limit=_MAX_SUB_DIRECTORIES))
+    ends = [_end_of_pixels(data, directory) for directory in (page, *below) if directory is not None]
+    return max((end for end in ends if end is not None), default=None)
 
 
 def is_compressed(data: Content) -> bool:

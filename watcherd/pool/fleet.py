@@ -5,7 +5,7 @@ Theory of operation
 A *slot* is a place for one worker. The shell (`processes.py`) tells what happened as events; the fleet answers with
 commands, and compares wanted with actual on every call, so that no step has to assume that an earlier one worked:
 
-    (empty) --Spawn--> Starting --Ready--> Idle --Assigned--> Busy --Finished--> Idle
+    (empty) --Spawn--> Starting --Ready--> Idle --Assigned--> Busy --Finished--> (Resting ->) Idle
        ^                  |                  |                  |
        |                  +-------------- Stopping <------------+      (deadline, recycling, surplus, shutdown)
        +--- Exited -------+------------------+------------------+
@@ -27,8 +27,7 @@ commands, and compares wanted with actual on every call, so that no step has to 
   as many workers are wanted as at the last tick.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from watcherd.model import Crashed, Failed, Reason, StopReason, TimedOut
 from watcherd.pool.orders import (
@@ -51,61 +50,15 @@ from watcherd.pool.orders import (
     WorkerReady,
 )
 from watcherd.pool.restarts import Restarts
+from watcherd.pool.slots import Busy, Idle, Mode, Resting, SlotState, Starting, Step, Stopping
 from watcherd.settings import PoolSettings
 
 DISMISS_GRACE_S = 3.0
 TERM_GRACE_S = 2.0
 LOST_AFTER_S = 5.0
 SURPLUS_AFTER_S = 30.0
+MAX_REST_S = 10.0
 _OUTSIDE_SIGNALS = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
-
-# ------------------------------------------------------------------------------------------------------- a slot's state
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starting:
-    """Spawned, not yet ready."""
-
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
-    """Ready for a job."""
-
-    since: float
-    jobs: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
-    """Holding a job until `deadline`."""
-
-    job: int
-    since: float
-    deadline: float
-    timeout_s: float
-    jobs: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopping:
-    """On its way out: asked, then SIGTERM, then SIGKILL, each at its `deadline`."""
-
-    reason: StopReason
-    step: "Step"
-    deadline: float
-    job: int | None
-    timeout_s: float = 0.0
-
-
-class Step(StrEnum):
-    """How hard we have asked a worker to leave."""
-
-    DISMISSED = "dismissed"
-    TERMINATED = "terminated"
-    KILLED = "killed"
-
 
 _GRACE_S = {Step.DISMISSED: DISMISS_GRACE_S, Step.TERMINATED: TERM_GRACE_S, Step.KILLED: LOST_AFTER_S}
 _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
@@ -113,25 +66,20 @@ _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
     Step.TERMINATED: Terminate,
     Step.KILLED: Kill,
 }
-SlotState = Starting | Idle | Busy | Stopping
-
-
-class Mode(StrEnum):
-    """What the fleet as a whole is doing."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    HALTING = "halting"
 
 
 # ------------------------------------------------------------------------------------------------------------- machine
 
 
 class Fleet:
-    """Slots 0 to `most` - 1. Call `handle` for each event and `tick` on each pass, and carry out what they return."""
+    """Slots 0 to `most` - 1. Call `handle` for each event and `tick` on each pass, and carry out what they return.
 
-    def __init__(self, settings: PoolSettings, most: int) -> None:
+    A worker rests for `rest_factor` times as long as its last job took.
+    """
+
+    def __init__(self, settings: PoolSettings, most: int, *, rest_factor: float = 0.0) -> None:
         self._settings = settings
+        self._rest_factor = rest_factor
         self._most = most
         self._slots: dict[int, SlotState] = {}
         self._mode = Mode.RUNNING
@@ -191,7 +139,7 @@ class Fleet:
         """Finish what is running, start nothing."""
         if self._mode is Mode.RUNNING:
             self._mode = Mode.DRAINING
-        idle = [slot for slot, state in self._slots.items() if isinstance(state, Idle | Starting)]
+        idle = [slot for slot, state in self._slots.items() if isinstance(state, Idle | Resting | Starting)]
         return [self._stop(slot, StopReason.SHUTDOWN, Step.DISMISSED, now) for slot in idle]
 
     def halt(self, now: float) -> list[Command]:
@@ -257,7 +205,9 @@ class Fleet:
                 self._slots[event.slot] = replace(state, deadline=now + timeout_s, timeout_s=timeout_s)
             case Finished(rss_bytes=rss_bytes), Busy(jobs=jobs, since=since):
                 self._busy_s += now - since
-                self._slots[event.slot] = Idle(since=now, jobs=jobs)
+                rest_s = min(MAX_REST_S, (now - since) * self._rest_factor)
+                after = Resting(deadline=now + rest_s, jobs=jobs) if rest_s else Idle(since=now, jobs=jobs)
+                self._slots[event.slot] = after
                 reason = self._why_end(jobs, rss_bytes)
                 return [self._stop(event.slot, reason, Step.DISMISSED, now)] if reason else []
             case _:
@@ -279,7 +229,7 @@ class Fleet:
                 kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
                 why = self._restarts.boot_failed(f"a worker broke the protocol at its start ({detail})", now)
                 return [kill, *self._give_up(why)]
-            case Idle():
+            case Idle() | Resting():
                 kill = self._stop(slot, StopReason.HUNG, Step.KILLED, now)
                 return [kill, *self._give_up(self._restarts.died_unexplained(detail, now))]
             case Busy():
@@ -303,9 +253,9 @@ class Fleet:
                 words = f": {event.last_words}" if event.last_words else ""
                 why = self._restarts.boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
                 return self._give_up(why)
-            case Idle() if not outside:
+            case Idle() | Resting() if not outside:
                 return self._give_up(self._restarts.died_unexplained(event.how, now))
-            case Starting() | Idle():
+            case Starting() | Idle() | Resting():
                 self._restarts.space_out(now)
         return []
 
@@ -327,6 +277,9 @@ class Fleet:
             case Starting():
                 kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
                 return [kill, *self._give_up(self._restarts.boot_failed("a worker was not ready in time", now))]
+            case Resting(jobs=jobs):
+                self._slots[slot] = Idle(since=now, jobs=jobs)
+                return []
             case Busy():
                 return [self._stop(slot, StopReason.HUNG, Step.TERMINATED, now)]
             case Stopping(step=Step.DISMISSED):

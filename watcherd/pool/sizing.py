@@ -1,12 +1,14 @@
 """How many workers, how much memory, how long: the pool's figures from the machine's. Pure."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from watcherd.settings import PoolSettings
 
 _LARGE_MACHINE_BYTES = 16 * 1024**3
 TYPICAL_JOB_BYTES = 200 * 1024**2
 """What a worker needs for an ordinary photo, its interpreter included (measured: 60 to 150 MB; chosen with room)."""
+_ROUNDING = 1e-9
 _BYTES_PER_SECOND = 5_000_000
 _PIXELS_PER_SECOND = 1_000_000
 """Speeds that the slowest box we care about surpasses by far (chosen, not measured): they stretch deadlines."""
@@ -33,11 +35,18 @@ def worker_count(settings: PoolSettings, machine: Machine, budget_bytes: int) ->
 
     A number that is set may be above the number of cores, unless a limit on them is set as well.
     """
-    by_cores = max(1, round(machine.cores * settings.cpu_limit))
+    by_cores = max(1, ceil(machine.cores * settings.cpu_limit - _ROUNDING))
     by_memory = max(1, budget_bytes // TYPICAL_JOB_BYTES)
     if not settings.workers:
         return min(by_cores, by_memory)
     return min(settings.workers, by_memory) if settings.cpu_limit >= 1 else min(settings.workers, by_cores, by_memory)
+
+
+def rest_factor(settings: PoolSettings, machine: Machine, workers: int) -> float:
+    """For how many times the length of its last job a worker rests, so that all together stay within `cpu_limit`."""
+    if settings.cpu_limit >= 1:
+        return 0.0
+    return max(0.0, workers / (machine.cores * settings.cpu_limit) - 1.0)
 
 
 def wanted_workers(most: int, *, waiting: int, in_hand: int, warm: int = 1) -> int:
