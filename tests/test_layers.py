@@ -32,7 +32,7 @@ DOORS = {
     "watchdog": "watcherd.watch.observer",
     "pyvips": "watcherd.imaging.",
     "PIL": "watcherd.imaging.",
-    "pillow_heif": "watcherd.imaging.",
+    **dict.fromkeys(("pillow_heif", "pillow_jxl", "rawpy", "pypdfium2", "av"), "watcherd.imaging."),
     "sqlite_utils": "watcherd.ledger.",
 }
 NO_MODULES = {"utils", "helpers", "common", "types", "constants", "manager", "exceptions", "base"}

@@ -134,12 +134,12 @@ def latency(image: bytes) -> None:
             taken.append((time.perf_counter() - started) * 1e3)
         print(f"one image, idle  {name:20} median {median(taken):6.2f} ms  p95 {quantiles(taken, n=20)[-1]:6.2f} ms")
 
-    warm.warm_up()
-    told("in this process", lambda: process(image))
     for name, pool in POOLS.items():
         with pool(1) as work:
             work([image] * WARM_UP)
             told(name, lambda work=work: work([image]))  # type: ignore[misc]
+    warm.warm_up()  # last: nothing may fork any more once libvips has threads
+    told("in this process", lambda: process(image))
 
 
 def options() -> argparse.Namespace:

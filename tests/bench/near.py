@@ -12,8 +12,8 @@ def main() -> None:
     many = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     chance = random.Random(1)
     hashes = [chance.getrandbits(64) for _ in range(many * 9 // 10)]
-    for one in chance.sample(hashes, many - len(hashes)):  # every tenth has a near twin
-        hashes.append(one ^ sum(1 << bit for bit in chance.sample(range(64), 3)))
+    twins = chance.sample(hashes, many - len(hashes))  # every tenth has a near one
+    hashes += [one ^ sum(1 << bit for bit in chance.sample(range(64), 3)) for one in twins]
     hashes = list(dict.fromkeys(hashes))
     for bits in (2, 4, 6, 8, 10, 12, 16):
         before = time.process_time()

@@ -137,6 +137,18 @@ def test_what_another_content_looked_like_is_forgotten(world: World) -> None:
     assert looks(world, b"a.jpg") == (None, None, "")
 
 
+def test_a_content_that_was_not_read_has_no_digest_of_an_earlier_one(world: World) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    world.plays[b"text"] = Ignored(kind="no_picture")
+    world.put(b"a.jpg", b"text")
+    world.run()
+
+    assert world.entry(b"a.jpg").state is State.IGNORED
+    assert world.entry(b"a.jpg").digest is None
+    assert looks(world, b"a.jpg") == (None, None, "")
+
+
 def test_a_lost_ledger_costs_no_rendering(world: World) -> None:
     world.put(b"a.jpg", b"picture a")
     world.run()
@@ -493,6 +505,26 @@ def test_a_giant_waits_while_small_ones_pass(world: World) -> None:
     world.run(5)
     assert world.entry(b"g2.jpg").state is State.DONE
     assert not world.entry(b"g2.jpg").in_hand
+
+
+def test_a_giant_is_not_passed_for_ever(world: World) -> None:
+    """There is always a small one at work, and the next one comes before it ends."""
+    world.costs[b"giant"] = 1000 << 20
+    world.slow.update(b"small %d" % number for number in range(200))
+    world.put(b"s0.jpg", b"small 0")
+    world.run(2)
+    world.put(b"g.jpg", b"giant")
+    for number in range(1, 200):
+        world.put(b"s%d.jpg" % number, b"small %d" % number)
+        world.run(1)
+        for slot in [s for s, worker in world.workers.items() if worker.content == b"small %d" % (number - 1)]:
+            world.finish(slot)
+        world.run(0.1)
+        if b"giant" in world.rendered:
+            break
+
+    assert b"giant" in world.rendered
+    assert 20 < number < 60
 
 
 def test_what_no_budget_carries_is_rejected_with_the_number(world: World) -> None:

@@ -51,17 +51,29 @@ def video(
     target = io.BytesIO()
     with av.open(target, "w", format=container) as out:
         stream = out.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = (
+            picture.width,
+            picture.height,
+            "yuvj420p" if codec == "mjpeg" else "yuv420p",
+        )
         stream.bit_rate = 4_000_000
         stream.gop_size = options.get("gop_size", 5)
         if "sample_aspect_ratio" in options:
             stream.sample_aspect_ratio = options["sample_aspect_ratio"]
+        sound = out.add_stream("aac", rate=44100) if options.get("has_sound") else None
         black = Image.new("RGB", picture.size)
         for number in range(black_frames + 10):
             frame = av.VideoFrame.from_image(black if number < black_frames else picture)
             frame.pts, frame.time_base = number, Fraction(1, 10)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
+        if sound is not None:
+            silence = av.AudioFrame(format="fltp", layout="stereo", samples=1024)
+            silence.rate, silence.pts = 44100, 0
+            for plane in silence.planes:
+                plane.update(bytes(plane.buffer_size))
+            out.mux(sound.encode(silence))
+            out.mux(sound.encode(None))
     return target.getvalue()
 
 

@@ -11,11 +11,22 @@ from watcherd.imaging.sniff import Kind
 from watcherd.model import Reason, Rejected
 
 
-@pytest.mark.parametrize("kind", [Kind.JXL, Kind.RAW, Kind.PDF])
-def test_a_missing_extra_is_named_with_its_command(kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (Kind.HEIC, "heic pictures"),
+        (Kind.JXL, "jxl pictures"),
+        (Kind.RAW, "camera raw files"),
+        (Kind.PDF, "PDF files"),
+        (Kind.VIDEO, "videos"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_command(kind: Kind, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_is_installed", lambda _: False)
+    extra = "heif" if kind is Kind.HEIC else kind.value
     assert decoder_for(kind) == Rejected(
         reason=Reason.DECODER_MISSING,
-        detail=f"{kind} pictures need an extra decoder: pip install 'watcherd[{kind}]'",
+        detail=f"{what} need an extra decoder: pip install 'watcherd[{extra}]'",
     )
 
 
@@ -23,14 +34,6 @@ def test_svg_is_refused() -> None:
     made = decoder_for(Kind.SVG)
     assert isinstance(made, Rejected)
     assert made.reason is Reason.UNSUPPORTED
-
-
-def test_heic_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoders, "_is_installed", lambda module: module != "pillow_heif")
-    made = decoder_for(Kind.HEIC)
-    assert isinstance(made, Rejected)
-    assert made.reason is Reason.DECODER_MISSING
-    assert "pip install 'watcherd[heif]'" in made.detail
 
 
 def test_every_kind_has_its_row() -> None:
@@ -60,6 +63,7 @@ def test_the_table_and_the_sniffer_load_no_decoder() -> None:
     code = (
         "import sys, watcherd.imaging.sniff, watcherd.imaging.decoders, watcherd.imaging.endings\n"
         "watcherd.imaging.decoders.decoder_table()\n"
-        "sys.exit(bool({'pyvips', 'PIL', 'pillow_heif'} & set(sys.modules)))"
+        "heavy = {'pyvips', 'PIL', 'pillow_heif', 'pillow_jxl', 'rawpy', 'numpy', 'pypdfium2', 'av'}\n"
+        "sys.exit(bool(heavy & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

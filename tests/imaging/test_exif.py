@@ -44,8 +44,10 @@ def test_the_first_of_three_tags_counts(endian: str, without: tuple[int, ...], w
 
 @pytest.mark.parametrize(
     "text",
-    ["0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00", "2008:02:30 10:00:00", "1700:01:01 00:00:00"]
-    + ["yesterday", "2008:05:30", "2008:05:30 24:00:00", ""],
+    [
+        *("0000:00:00 00:00:00", "    :  :     :  :  ", "2008:13:01 00:00:00", "2008:02:30 10:00:00"),
+        *("1700:01:01 00:00:00", "2008:05:30 24:00:00", "2008:05:30", "yesterday", ""),
+    ],
 )
 def test_what_is_no_date_is_passed_over(text: str) -> None:
     assert captured_at(block({ORIGINAL: text, CHANGED: ALL[CHANGED]})) == "2010-12-31T23:59:59"

@@ -148,7 +148,7 @@ def test_the_number_is_stable() -> None:
     """Numbers in ledgers stay comparable: a change of the definition must not come unnoticed."""
     wave = Image.merge("RGB", [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L")])
     found = hashes(as_vips(wave.resize((200, 150))))
-    assert (f"{found.phash:016x}", f"{found.dhash:016x}") == ("ef588d36b269d920", "0f0f0f0f0f0f0f0f")
+    assert (f"{found.phash:016x}", f"{found.dhash:016x}") == ("ee039875e351cd0e", "0f0f0f0f0f0f0f0f")
 
 
 def test_a_thumbnail_is_hashed_in_no_time() -> None:

@@ -49,7 +49,8 @@ from tests.imaging.pictures import SMALL, every_container, outcome, quarters
 from watcherd.imaging.render import Rendering
 from dataclasses import replace
 from watcherd.model import Fit, OutputFormat
-files = every_container(quarters())
+from tests.imaging.extras import EXTRAS, is_installed, sample
+files = every_container(quarters()) | {extra: sample(extra, quarters()) for extra in EXTRAS if is_installed(extra)}
 variants = [replace(SMALL, name=f.value, format=f, fit=Fit.SMART, height=32, sharpen=True, normalise=True)
             for f in OutputFormat if f is not OutputFormat.AVIF]
 warm_up()

@@ -178,6 +178,19 @@ def test_what_is_no_picture_is_ignored(tmp_path: Path, data: bytes, kind: str) -
     assert outcome(tmp_path, request(b"a.jpg", max_bytes=1)) == Ignored(kind=kind)
 
 
+def test_a_kind_that_cannot_be_decoded_here_is_not_read_whatever_its_size(tmp_path: Path) -> None:
+    write(tmp_path, b"a.jpg", picture(size=1_001))
+    refusal = Rejected(reason=Reason.DECODER_MISSING, detail="an extra is wanted")
+    asked: list[str] = []
+
+    def refusal_of(kind: str) -> Rejected:
+        asked.append(kind)
+        return refusal
+
+    assert outcome(tmp_path, request(b"a.jpg", max_bytes=1_000), refusal_of=refusal_of) == refusal
+    assert asked == ["jpeg"]
+
+
 def test_too_large_a_picture_is_rejected_with_the_number_and_the_setting(tmp_path: Path) -> None:
     write(tmp_path, b"a.jpg", picture(size=1_001))
     detail = "1001 bytes, and limits.max_bytes allows 1000"

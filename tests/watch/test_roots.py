@@ -109,7 +109,7 @@ def test_another_reason_of_a_failing_probe_is_told() -> None:
 
     assert roots.handle(ProbeFailed(root=1, errno=errno.ENOSPC), 5.0) == ()
     assert roots.handle(ProbeFailed(root=1, errno=errno.EACCES), 15.0) == (
-        Announce(root=1, state=RootState.PAUSED, reason="a test write failed (EACCES)"),
+        Announce(root=1, state=RootState.PAUSED, reason="it cannot be worked in (EACCES)"),
     )
 
 

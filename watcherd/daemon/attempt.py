@@ -3,14 +3,21 @@
 Not responsible for: moving it on (`attempts.py`).
 """
 
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from itertools import chain
 
 from watcherd.daemon.effects import WatchedRoot
-from watcherd.model import Derivative, Entry, Header, Variant
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import Derivative, Entry, Header, Reason, Rejected, Rendered, Variant
 from watcherd.naming import Mark, derivative_path
+from watcherd.pool.frames import Ended
 from watcherd.queue.jobqueue import Job
-from watcherd.watch.hands import Fetched, Item
+from watcherd.watch.hands import Fetch, Fetched, Item
 
 
 class Phase(StrEnum):
@@ -22,6 +29,12 @@ class Phase(StrEnum):
     RENDERING = "rendering"
     COLLECTING = "collecting"
     PUBLISHING = "publishing"
+
+
+AHEAD = frozenset({Phase.FETCHING, Phase.FETCHED})
+_WITH_HANDS = frozenset({Phase.FETCHING, Phase.COLLECTING, Phase.PUBLISHING})
+_MOST_HELD = 16
+"""So many sources of a root may be with its hands, beyond those fetched ahead: a slow disk must not fill the memory."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +79,68 @@ def item_of(attempt: Attempt, variant: Variant, fd: int, width: int, height: int
     """What the hands need to publish one derivative."""
     path = derivative_path(attempt.job.source.path, variant)
     return Item(variant=variant.name, path=path, fd=fd, mark=mark_of(attempt, variant), width=width, height=height)
+
+
+def full_roots(attempts: Iterable[Attempt], ahead: int) -> set[int]:
+    """The roots of which nothing more is fetched now. Each counts for itself: one that hangs keeps no other waiting."""
+    ahead_of: Counter[int] = Counter()
+    held_of: Counter[int] = Counter()
+    for attempt in attempts:
+        ahead_of[attempt.root.number] += attempt.phase in AHEAD
+        held_of[attempt.root.number] += attempt.phase in _WITH_HANDS
+    return {root for root in ahead_of if ahead_of[root] >= ahead or held_of[root] >= ahead + _MOST_HELD}
+
+
+def twin_of(attempt: Attempt, digest: bytes, ledger: Ledger, is_online: Callable[[int], bool]) -> Entry | None:
+    """A source with the same content that has all the derivatives that this one lacks, in a root that is there.
+
+    One that is gone will do: a moved source finds its derivatives at its old place until they are removed.
+    """
+    wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
+    ask = partial(ledger.twins, digest, excluding=attempt.job.source)
+    for twin in chain(ask(), ask(gone=True)):
+        has = {(derivative.variant, derivative.fingerprint) for derivative in twin.derivatives}
+        if wanted <= has and is_online(twin.source.root):
+            return twin
+    return None
+
+
+def fetch_of(attempt: Attempt, max_bytes: int) -> Fetch:
+    """What the hands are asked to bring."""
+    path = attempt.job.source.path
+    return Fetch(
+        ticket=attempt.ticket,
+        path=path,
+        stamp=attempt.job.stamp,
+        max_bytes=max_bytes,
+        derivatives=tuple((variant.name, derivative_path(path, variant)) for variant in attempt.root.variants),
+    )
+
+
+def is_answer(attempt: Attempt, message: Ended) -> bool:
+    """Whether a worker's last word fits what it was asked: exactly these pictures, of the content that it named."""
+    if attempt.digest is not None and message.digest not in {None, attempt.digest}:
+        return False
+    if not isinstance(message.outcome, Rendered):
+        return True
+    asked = sorted(variant.name for variant in attempt.wanted)
+    return attempt.phase is Phase.RENDERING and sorted(made.variant for made in message.made) == asked
+
+
+def too_large(header: Header, budget_bytes: int) -> Rejected:
+    """Why a picture is not decoded at all, with the number that would allow it."""
+    needed, budget = header.memory_bytes >> 20, budget_bytes >> 20
+    detail = (
+        f"needs about {needed} MiB to decode, more than the budget of {budget} MiB; raise [pool] memory_bytes"
+    )
+    return Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
+
+
+def name_taken(attempt: Attempt) -> Rejected:
+    """What becomes of a source when not all of its derivatives' names are free."""
+    names = ", ".join(os.fsdecode(path) for path in attempt.taken)
+    detail = f"a file that is not ours has the name of a derivative: {names}; move it away and retry"
+    return Rejected(reason=Reason.NAME_TAKEN, detail=detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,12 @@ published, and when a worker gets the next content. What an outcome means for th
                                                    '-> parked: no memory now, or a twin is in work
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
-from watcherd.daemon.attempt import Attempt, Phase, compare, item_of, mark_of
+from watcherd.daemon import attempt as one
+from watcherd.daemon.attempt import AHEAD, Attempt, Phase
 from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.daemon.parking import Parking
@@ -28,7 +29,6 @@ from watcherd.model import (
     Header,
     Outcome,
     Reason,
-    Rejected,
     Rendered,
     Reused,
     Source,
@@ -48,13 +48,15 @@ from watcherd.watch.hands import (
     Collect,
     Collected,
     Fault,
-    Fetch,
     Fetched,
     Item,
     Publish,
     Published,
     Refused,
 )
+
+_PICTURE_BYTES = 1 << 20
+"""About what a finished picture takes (chosen: a preview is 0.2 MB)."""
 
 
 class Attempts:
@@ -70,6 +72,7 @@ class Attempts:
         roots: Mapping[int, WatchedRoot],
         outcomes: Outcomes,
         settings: Settings,
+        is_online: Callable[[int], bool],
         tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
@@ -85,8 +88,10 @@ class Attempts:
         self._digests: dict[bytes, int] = {}
         self._parking = Parking()
         self._no_reuse: set[Source] = set()
+        self._is_online = is_online
         self._tickets = tickets
         self.pids: dict[int, int] = {}
+        self._now = 0.0
 
     def __len__(self) -> int:
         return len(self._by_ticket)
@@ -108,8 +113,13 @@ class Attempts:
         return [*self._by_source, *self._parking.sources()]
 
     def finishing(self) -> int:
-        """Attempts that the hands are publishing: a drain waits for these as well."""
-        return sum(attempt.phase is Phase.PUBLISHING for attempt in self._by_ticket.values())
+        """Attempts that the hands have, after a worker had them: a drain waits for these as well."""
+        return sum(attempt.phase in {Phase.COLLECTING, Phase.PUBLISHING} for attempt in self._by_ticket.values())
+
+    def lay_down_all(self) -> None:
+        """The end of the run: what is in hand was not finished by our own doing, and is not to be suspected."""
+        for attempt in list(self._by_ticket.values()):
+            self._lay_down(attempt)
 
     def source_in(self, slot: int) -> bytes | None:
         """The path of the source that a worker holds, for the log."""
@@ -118,23 +128,32 @@ class Attempts:
 
     def waiting_for_worker(self) -> int:
         """Fetched sources without a worker."""
-        return sum(attempt.phase in {Phase.FETCHING, Phase.FETCHED} for attempt in self._by_ticket.values())
+        return sum(attempt.phase in AHEAD for attempt in self._by_ticket.values())
 
     # ---- from the queue to a worker
 
     def dispatch(self, moment: Moment, *, ahead: int) -> list[Effect]:
-        """Give fetched sources to idle workers, and have at most `ahead` sources fetched beyond that."""
-        effects = [effect for slot in self._fleet.idle() for effect in self._assign(slot, moment)]
-        while self.waiting_for_worker() < ahead:
-            suspects = not any(attempt.job.suspect for attempt in self._by_ticket.values())
-            job = self._queue.pop(suspects=suspects, accept=self._acceptable)
-            if job is None:
-                break
-            effects.append(self._fetch(job, moment))
-        return effects
+        """Give fetched sources to idle workers, and have at most `ahead` sources of each root fetched beyond that.
 
-    def _acceptable(self, job: Job) -> bool:
-        if job.digest in self._digests:
+        Each root for itself: the hands of one that hangs hold what they hold, and no other root waits for them.
+        """
+        self._now = moment.now
+        effects = [effect for slot in self._fleet.idle() for effect in self._assign(slot, moment)]
+        while True:
+            attempts = self._by_ticket.values()
+            suspects = not any(attempt.job.suspect for attempt in attempts)
+            accept = partial(self._acceptable, full=one.full_roots(attempts, ahead))
+            job = self._queue.pop(suspects=suspects, accept=accept)
+            if job is None:
+                return effects
+            effects.append(self._fetch(job, moment))
+
+    def _acceptable(self, job: Job, full: Container[int] = ()) -> bool:
+        if job.digest in self._digests or job.source.root in full:
+            return False
+        # One that was passed for long has the next free memory, or a stream of small ones would pass it for ever.
+        first = self._parking.overdue(self._now, self._digests)
+        if first is not None and first != job.source:
             return False
         needed = job.memory_bytes or 0
         return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(
@@ -147,13 +166,7 @@ class Attempts:
         self._by_ticket[attempt.ticket] = attempt
         self._by_source[job.source] = attempt
         self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
-        request = Fetch(
-            ticket=attempt.ticket,
-            path=job.source.path,
-            stamp=job.stamp,
-            max_bytes=self._limits.max_bytes,
-            derivatives=tuple((v.name, derivative_path(job.source.path, v)) for v in root.variants),
-        )
+        request = one.fetch_of(attempt, self._limits.max_bytes)
         return AskHands(root=root.number, request=request)
 
     def _assign(self, slot: int, moment: Moment) -> list[Effect]:
@@ -197,6 +210,9 @@ class Attempts:
                 return self._published(attempt, reply, moment)
             case Refused(outcome=outcome):
                 return self._conclude(attempt, outcome, moment)
+            case Fault() | Broken() if attempt.phase is Phase.COLLECTING:  # the twin's: do without it
+                self._no_reuse.add(attempt.job.source)
+                return self._put_back(attempt)
             case Fault():  # the file system's doing: its root is paused, and this costs no attempt
                 return self._put_back(attempt)
             case Broken():
@@ -217,7 +233,7 @@ class Attempts:
             return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
         sizes = {d.variant: (d.width, d.height) for d in attempt.twin.derivatives} if attempt.twin else {}
         items = [
-            item_of(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
+            one.item_of(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
             for variant, fd in zip(attempt.wanted, descriptors, strict=True)
         ]
         attempt.reused = True
@@ -246,48 +262,31 @@ class Attempts:
         known = self._outcomes.known(attempt.job, message.digest)
         if known is not None:
             return [*self._let_go(attempt, moment), *self._conclude(attempt, known, moment)]
-        seen = compare(attempt, self._ledger.entry(attempt.job.source))
+        seen = one.compare(attempt, self._ledger.entry(attempt.job.source))
         attempt.right, attempt.wanted, attempt.taken = seen.right, seen.wanted, seen.taken
         if not attempt.wanted:
             outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
-        twin = self._twin(attempt)
+        twin = None
+        if attempt.job.source not in self._no_reuse:
+            twin = one.twin_of(attempt, message.digest, self._ledger, self._is_online)
         if twin is not None:
             return [*self._let_go(attempt, moment), self._collect(attempt, twin)]
         return self._grant_or_not(attempt, message.header, moment)
 
-    def _twin(self, attempt: Attempt) -> Entry | None:
-        """A source with the same content that has all the derivatives that this one lacks."""
-        if attempt.digest is None or attempt.job.source in self._no_reuse:
-            return None
-        wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
-        source = attempt.job.source
-        # Those that are gone as well: a moved source finds its derivatives at its old place until they are removed.
-        twins = [
-            twin for gone in (False, True) for twin in self._ledger.twins(attempt.digest, excluding=source, gone=gone)
-        ]
-        for twin in twins:
-            has = {(derivative.variant, derivative.fingerprint) for derivative in twin.derivatives}
-            if wanted <= has and twin.source.root in self._roots:
-                return twin
-        return None
-
     def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
         attempt.phase, attempt.twin = Phase.COLLECTING, twin
-        items = tuple((derivative_path(twin.source.path, v), mark_of(attempt, v)) for v in attempt.wanted)
+        items = tuple((derivative_path(twin.source.path, v), one.mark_of(attempt, v)) for v in attempt.wanted)
         return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
         if not self._admission.fits_at_all(header.memory_bytes):
-            detail = (
-                f"needs about {header.memory_bytes >> 20} MiB to decode, more than the whole budget of "
-                f"{self._admission.budget_bytes >> 20} MiB; raise [pool] memory_bytes"
-            )
-            outcome = Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
+            outcome = one.too_large(header, self._admission.budget_bytes)
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
         asked = self._admission.ask(attempt.ticket, header.memory_bytes, whole_budget=attempt.job.whole_budget)
         if asked is Answer.LATER or attempt.slot is None or attempt.digest is None or attempt.fetched is None:
             return self._later(attempt, moment)
+        self._parking.forget(attempt.job.source)
         attempt.phase = Phase.RENDERING
         self._digests[attempt.digest] = attempt.ticket
         size = attempt.fetched.stamp.size_bytes
@@ -303,8 +302,7 @@ class Attempts:
         """The worker is through with it: publish, or conclude."""
         attempt = self._held(slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
         wanted = {variant.name: variant for variant in attempt.wanted} if attempt else {}
-        asked = sorted(wanted) if isinstance(message.outcome, Rendered) else []
-        if attempt is None or sorted(made.variant for made in message.made) != asked:
+        if attempt is None or not one.is_answer(attempt, message):
             broke = Broke(slot=slot, detail="ended what it does not hold, or made what it was not asked for")
             return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
         effects: list[Effect] = [*self._fleet.handle(Finished(slot=slot, rss_bytes=rss_bytes), moment.now)]
@@ -314,8 +312,11 @@ class Attempts:
         attempt.phash, attempt.dhash, attempt.captured = message.phash, message.dhash, message.captured
         if not isinstance(message.outcome, Rendered):
             return [*effects, *self._conclude(attempt, message.outcome, moment)]
+        # What is left of it in memory are its pictures: a root that does not take them must not hold the whole grant.
+        self._admission.release(attempt.ticket)
+        self._admission.fetch(attempt.ticket, _PICTURE_BYTES * len(message.made))
         items = [
-            item_of(attempt, wanted[made.variant], fd, made.width, made.height)
+            one.item_of(attempt, wanted[made.variant], fd, made.width, made.height)
             for made, fd in zip(message.made, descriptors, strict=True)
         ]
         return [*effects, *self._publish(attempt, items, moment)]
@@ -357,7 +358,7 @@ class Attempts:
         """No memory now, or a twin is in work: wait outside the queue, so that others pass."""
         effects = self._let_go(attempt, moment)
         memory_bytes = attempt.header.memory_bytes if attempt.header else None
-        self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest))
+        self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest), moment.now)
         return [*effects, *self._lay_down(attempt)]
 
     def _put_back(self, attempt: Attempt) -> list[Effect]:
@@ -374,11 +375,10 @@ class Attempts:
 
     def _conclude(self, attempt: Attempt, outcome: Outcome, moment: Moment) -> list[Effect]:
         if attempt.taken and isinstance(outcome, Rendered | Reused | Unchanged):
-            names = ", ".join(os.fsdecode(path) for path in attempt.taken)
-            detail = f"a file that is not ours has the name of a derivative: {names}; move it away and retry"
-            outcome = Rejected(reason=Reason.NAME_TAKEN, detail=detail)
+            outcome = one.name_taken(attempt)
         effects = self._lay_down(attempt) if isinstance(outcome, Disturbed) else self._forget(attempt)
         self._no_reuse.discard(attempt.job.source)
+        self._parking.forget(attempt.job.source)
         self._outcomes.record(attempt, outcome, moment)
         return [*effects, *self._outcomes.follow_up(attempt, outcome, moment)]
 

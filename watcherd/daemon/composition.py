@@ -17,11 +17,11 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.daemon.loop import Duty, Inbox, Loop
 from watcherd.daemon.statedir import StateDirectory
-from watcherd.imaging.decoders import decoder_table
-from watcherd.imaging.sniff import kind_of
+from watcherd.imaging.decoders import decoder_for, decoder_table
+from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.errors import LedgerDamaged
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Entry, JobClass, Stamp, State
+from watcherd.model import Entry, JobClass, Rejected, Stamp, State
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.processes import Workers
 from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
@@ -84,6 +84,7 @@ class Composition:
         for hands in self.hands.values():
             hands.close()
         self.workers.close()
+        self.core.attempts.lay_down_all()
         self.ledger.commit()
         self._stack.close()
 
@@ -130,6 +131,7 @@ class Composition:
             instance=self.instance,
             run=self.run,
             kind_of=kind_of,
+            refusal_of=_refusal_of,
             known=self.ledger.known_variants(),
             keeps_identity=root.keeps_identity,
         )
@@ -178,6 +180,12 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
         return decision.state
     # What is pending will have its turn without being found again.
     return State.PENDING if decision.reason is DoReason.PENDING else None
+
+
+def _refusal_of(kind: str) -> Rejected | None:
+    """Why a kind cannot be decoded by what is installed here; None where it can."""
+    decoder = decoder_for(Kind(kind))
+    return decoder if isinstance(decoder, Rejected) else None
 
 
 def seen_by(limits: LimitSettings) -> int:

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Iterable, Iterator, Mapping
 
 from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, WatchedRoot
-from watcherd.model import Source
+from watcherd.model import JobClass, Source
 from watcherd.queue.jobqueue import JobQueue
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import roots as root_states
@@ -44,8 +44,8 @@ class Conditions:
         return self._states.reason(root)
 
     def runnable(self, root: int) -> bool:
-        """Whether work may be done in it."""
-        return self._states.runnable(root)
+        """Whether work may be done in it. In one that is not watched (any more), none."""
+        return root in self._roots and self._states.runnable(root)
 
     def next_deadline(self) -> float | None:
         """When the next probe is due."""
@@ -59,6 +59,10 @@ class Conditions:
 
     def fault(self, fault: Fault, moment: Moment) -> list[Effect]:
         """The environment's doing, met by a root's hands."""
+        return self._fault(fault.root, fault.errno, fault.path, moment, of_root=True)
+
+    def stat_fault(self, fault: Fault, moment: Moment) -> list[Effect]:
+        """One file could not be looked at. Only errors that are never a file's pause its root."""
         return self._fault(fault.root, fault.errno, fault.path, moment)
 
     def refused(self, refused: Refused, path: bytes, moment: Moment) -> list[Effect]:
@@ -87,7 +91,7 @@ class Conditions:
 
     def unreadable(self, root: int, number: int, moment: Moment) -> list[Effect]:
         """A scan could not open the root."""
-        return self._fault(root, number, b"", moment)
+        return self._fault(root, number, b"", moment, of_root=True)
 
     def hung(self, root: int, moment: Moment, *, is_hung: bool) -> list[Effect]:
         """A call of a root's hands has not come back for long, or all have."""
@@ -107,10 +111,10 @@ class Conditions:
 
     # ---- the machine
 
-    def _fault(self, root: int, number: int, path: bytes, moment: Moment) -> list[Effect]:
+    def _fault(self, root: int, number: int, path: bytes, moment: Moment, *, of_root: bool = False) -> list[Effect]:
         if number in _ABSENT:
             return self._event(root_states.Identity(root=root, present=False), moment)
-        fault = root_states.Fault(root=root, errno=number, source=Source(root, path))
+        fault = root_states.Fault(root=root, errno=number, source=Source(root, path), of_root=of_root)
         return self._event(fault, moment)
 
     def _event(self, event: root_states.Event, moment: Moment) -> list[Effect]:
@@ -133,6 +137,8 @@ class Conditions:
         if state is RootState.ONLINE:
             log.info("root.state_changed", root=path, state=state)
             self._queue.unblock(root)
+            for job_class in JobClass:  # whatever lost its way meanwhile is pending in the ledger still
+                self._queue.mark_spilled(root, job_class)
         else:
             log.warning("root.away", root=path, state=state, reason=reason)
             self._queue.block(root)

@@ -31,7 +31,7 @@ from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.queue.retry import Again, decide
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Broken, Collected, Fault, Fetched, Probed, Published, Refused, Stats
+from watcherd.watch.hands import Broken, Collected, Fault, Fetched, Probed, Published, Refused, Removed, Stats
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
 
@@ -100,6 +100,7 @@ class Core:
             roots=roots,
             outcomes=self.outcomes,
             settings=self.settings,
+            is_online=self.conditions.runnable,
             tickets=tickets,
         )
         self.crew = Crew(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
@@ -115,6 +116,7 @@ class Core:
             departures=self.departures,
             in_hand=self.attempts,
             why_ignored=why_ignored,
+            is_online=self.conditions.runnable,
             seen_by=seen_by,
             tickets=self._tickets,
             patient=self.patient,
@@ -128,6 +130,7 @@ class Core:
             tally=self.tally,
             tickets=self._tickets,
         )
+        self.departures.back = self.intake.resettle
         self.outcomes.settling = Settling(
             resettle=self.intake.resettle,
             hold=self.intake.hold,
@@ -208,11 +211,28 @@ class Core:
         effects += self.departures.due(moment)
         effects += self.conditions.due(moment)
         if not self.draining:
-            for job in self.outcomes.due(moment.now):
-                self.queue.push(replace(job, queued_at=moment.now))
+            self._take_up(self.outcomes.due(moment.now), moment)
             self.intake.refill(moment)
             effects += self.attempts.dispatch(moment, ahead=self.most_workers)
         return [outside for effect in effects for outside in self._settle_losses(effect, moment)]
+
+    def retry_now(self, moment: Moment) -> int:
+        """Take up all retries that wait; how many there were."""
+        waiting = self.outcomes.all_waiting()
+        self._take_up(waiting, moment)
+        return len(waiting)
+
+    def _take_up(self, jobs: Iterable[Job], moment: Moment) -> None:
+        """Queue jobs whose time has come, unless something else has become of their sources meanwhile.
+
+        The row is written as due before the push: should the lane be full, it comes back from the ledger.
+        """
+        for job in jobs:
+            entry = self.ledger.entry(job.source)
+            if entry is None or entry.sequence != job.sequence or job.source in self.attempts:
+                continue
+            self.ledger.record(replace(entry, not_before_at_s=None))
+            self.queue.push(replace(job, queued_at=moment.now))
 
     def _settle_losses(self, effect: Effect, moment: Moment) -> list[Effect]:
         """Some of the fleet's commands are news for ourselves."""
@@ -270,7 +290,7 @@ class Core:
         deadlines = [
             self.settle.next_deadline(),
             self.fleet.next_deadline(),
-            self.outcomes.next_deadline(),
+            None if self.draining else self.outcomes.next_deadline(),
             self.departures.next_deadline(),
             self.conditions.next_deadline(),
         ]
@@ -291,22 +311,32 @@ class Core:
             case Doubt() | Watching() | WatchFailed():
                 return self.scans.observed(item)
             case Stats():
-                asker = self.departures if self.departures.asked(item.ticket) else self.intake
-                return asker.stats(item, moment)
+                return self._stats(item, moment)
+            case Removed():
+                self.departures.removed(item, moment)
             case Fetched() | Refused() | Collected() | Published() | Broken() | Fault():
                 return self._from_hands(item, moment)
             case Probed():
                 return self.conditions.probed(item, moment)
         return []
 
+    def _stats(self, item: Stats, moment: Moment) -> list[Effect]:
+        asker = self.departures if self.departures.asked(item.ticket) else self.intake
+        effects = asker.stats(item, moment)
+        for _, found in item.results:
+            if isinstance(found, Fault):
+                effects += self.conditions.stat_fault(found, moment)
+        return effects
+
     def _from_hands(
         self, item: Fetched | Refused | Collected | Published | Broken | Fault, moment: Moment
     ) -> list[Effect]:
         effects: list[Effect] = []
         match item:
-            case Fault():
-                self.intake.fault(item)
-                effects = self.conditions.fault(item, moment)
+            case Fault() | Broken():
+                self.intake.failed(item.ticket, moment)
+                self.departures.failed(item.ticket, moment)
+                effects = self.conditions.fault(item, moment) if isinstance(item, Fault) else []
             case Refused():
                 effects = self.conditions.refused(item, self.attempts.path_of(item.ticket), moment)
             case Fetched() | Published():

@@ -15,7 +15,7 @@ from watcherd.model import Derivative, Entry, Source, Stamp, State, Vanished
 from watcherd.naming import derivative_name
 from watcherd.settings import OnDelete
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Remove, StatMany, Stats
+from watcherd.watch.hands import Fate, Remove, Removed, StatMany, Stats
 
 log = get_logger()
 
@@ -39,6 +39,9 @@ class Departures:
         self._is_online = is_online
         self._tickets = tickets
         self._asked: dict[int, Source] = {}
+        self._removing: dict[int, tuple[Source, bool]] = {}
+        self.back: Callable[[Source, Moment], list[Effect]] | None = None
+        """Where a source goes that is there again: handed in by the composition root."""
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._asked)
@@ -80,7 +83,16 @@ class Departures:
 
     def asked(self, ticket: int) -> bool:
         """Whether it was this room that asked."""
-        return ticket in self._asked
+        return ticket in self._asked or ticket in self._removing
+
+    def failed(self, ticket: int, moment: Moment) -> None:
+        """What was asked for could not be done: the same again later."""
+        source = self._asked.pop(ticket, None)
+        removing = self._removing.pop(ticket, None)
+        if source is None and removing is not None and removing[1]:
+            source = removing[0]
+        if source is not None:
+            self.expect(source, moment.now + self._forget_after_s)
 
     def stats(self, reply: Stats, moment: Moment) -> list[Effect]:
         """Take the last look in: really gone, back again, or not to be told (then later)."""
@@ -89,18 +101,18 @@ class Departures:
         ((_, found),) = reply.results
         if entry is None or entry.gone_at_s is None:
             return []
-        if isinstance(found, Stamp):
-            self._ledger.record(replace(entry, gone_at_s=None))
-            return []
-        if not isinstance(found, Vanished):
-            self.expect(source, moment.now + self._forget_after_s)
-            return []
-        return self._forget(entry)
+        if isinstance(found, Vanished):
+            return self._forget(entry)
+        if isinstance(found, Stamp) and self.back is not None:
+            return self.back(source, moment)
+        self.expect(source, moment.now + self._forget_after_s)
+        return []
 
     def _forget(self, entry: Entry) -> list[Effect]:
+        """Remove the derivatives first; the row goes when they have gone, so that nobody loses sight of them."""
         root = self._roots[entry.source.root]
-        self._ledger.forget(entry.source)
-        if root.settings.on_delete is OnDelete.KEEP:
+        if root.settings.on_delete is OnDelete.KEEP or not entry.derivatives:
+            self._ledger.forget(entry.source)
             return []
         log.info(
             "source.gone",
@@ -108,21 +120,47 @@ class Departures:
             root=root.path,
             derivatives=[derivative.variant for derivative in entry.derivatives],
         )
-        return self.remove_derivatives(entry)
+        return [self._remove(entry, forget=True)]
 
     def remove_derivatives(self, entry: Entry) -> list[Effect]:
-        """Remove the derivatives that an entry names, as long as they are still what we wrote."""
-        if not entry.derivatives:
-            return []
-        extensions = dict(reversed(self._ledger.known_variants()))
-        items = tuple((_path_of(entry, d, extensions), d.size_bytes, d.mtime_ns) for d in entry.derivatives)
-        return [AskHands(root=entry.source.root, request=Remove(ticket=next(self._tickets), items=items))]
+        """Remove the derivatives that an entry names, as long as they are still what we wrote. The source stays."""
+        return [self._remove(entry, forget=False)]
+
+    def _remove(self, entry: Entry, *, forget: bool) -> Effect:
+        ticket = next(self._tickets)
+        self._removing[ticket] = (entry.source, forget)
+        known = self._ledger.known_variants()
+        items = tuple(
+            (path, derivative.size_bytes, derivative.mtime_ns)
+            for derivative in entry.derivatives
+            for path in _paths_of(entry, derivative, known)
+        )
+        return AskHands(root=entry.source.root, request=Remove(ticket=ticket, items=items))
+
+    def removed(self, reply: Removed, moment: Moment) -> None:
+        """Take in what became of the derivatives. Those that are not ours any more are nobody's business."""
+        if reply.ticket not in self._removing:
+            return
+        if any(fate is Fate.FAILED for fate, _ in reply.results):
+            self.failed(reply.ticket, moment)
+            return
+        source, forget = self._removing.pop(reply.ticket)
+        entry = self._ledger.entry(source)
+        if entry is None:
+            return
+        if not forget:
+            self._ledger.record(replace(entry, derivatives=()))
+        elif entry.gone_at_s is not None:
+            self._ledger.forget(source)
 
 
-def _path_of(entry: Entry, derivative: Derivative, extensions: Mapping[str, str]) -> bytes:
-    """Where a derivative lies: as recorded, or as its variant names it (also one that is not configured any more)."""
+def _paths_of(entry: Entry, derivative: Derivative, known: tuple[tuple[str, str], ...]) -> list[bytes]:
+    """Where a derivative may lie: as recorded, or at each name that its variant was ever given (one format or another).
+
+    Size and time tell the right one: the others are not touched.
+    """
     if derivative.path is not None:
-        return derivative.path
-    folder = entry.source.directory
-    name = derivative_name(entry.source.name, derivative.variant, extensions[derivative.variant])
-    return folder + b"/" + name if folder else name
+        return [derivative.path]
+    folder = entry.source.directory + b"/" if entry.source.directory else b""
+    name = entry.source.name
+    return [folder + derivative_name(name, variant, ext) for variant, ext in known if variant == derivative.variant]

@@ -38,6 +38,8 @@ from watcherd.watch.settle import Growing, Settle, Settled
 
 log = get_logger()
 
+_LOOK_AGAIN_S = 10.0
+"""When a source is looked at again that could not be (chosen: soon enough for a permission, seldom for ever)."""
 _STATS_A_PASS = 2_000
 """How many sources are asked about in one pass (chosen: some 10 ms of a root's hands)."""
 
@@ -56,6 +58,7 @@ class Intake:
         departures: Departures,
         in_hand: Container[Source],
         why_ignored: Callable[[int, bytes], str | None],
+        is_online: Callable[[int], bool],
         seen_by: int,
         tickets: Iterator[int],
         patient: bool,
@@ -69,6 +72,7 @@ class Intake:
         self._departures = departures
         self._in_hand = in_hand
         self._why_ignored = why_ignored
+        self._is_online = is_online
         self._seen_by = seen_by
         self._asked: dict[int, tuple[Source, ...]] = {}
         self._tickets = tickets
@@ -142,7 +146,10 @@ class Intake:
         """Ask the hands about the sources whose time has come."""
         by_root: defaultdict[int, list[Source]] = defaultdict(list)
         for source in self._settle.due(moment.now, _STATS_A_PASS):
-            by_root[source.root].append(source)
+            if self._is_online(source.root):
+                by_root[source.root].append(source)
+            else:
+                self._look_later(source, moment)
         effects: list[Effect] = []
         for root, sources in by_root.items():
             ticket = next(self._tickets)
@@ -159,9 +166,16 @@ class Intake:
             effects += self._seen(Source(reply.root, path), found, moment)
         return effects
 
-    def fault(self, fault: Fault) -> None:
-        """A whole look failed. What lies there is found again by a scan when it can be looked at."""
-        for source in self._asked.pop(fault.ticket, ()):
+    def failed(self, ticket: int, moment: Moment) -> None:
+        """A whole look failed: all that it was about is looked at again later."""
+        for source in self._asked.pop(ticket, ()):
+            self._look_later(source, moment)
+
+    def _look_later(self, source: Source, moment: Moment) -> None:
+        """A one-shot scan does not wait: its scanner has named what could not be looked at."""
+        if self._patient:
+            self._settle.postpone(source, moment.now + _LOOK_AGAIN_S)
+        else:
             self._settle.forget(source)
 
     def _seen(self, source: Source, found: Stamp | Vanished | Ignored | Fault, moment: Moment) -> list[Effect]:
@@ -174,8 +188,7 @@ class Intake:
                 self._settle.forget(source)
                 return []
             case Fault():
-                # The folder cannot be looked into. The scan says so; what lies there is found again when it can.
-                self._settle.forget(source)
+                self._look_later(source, moment)
                 return []
         match verdict:
             case Settled():
@@ -275,6 +288,7 @@ class Intake:
             )
         )
         self._queue.remove(source)
+        self._outcomes.cancel(source)
         self._queue.push(
             Job(
                 source=source,

@@ -123,12 +123,10 @@ class _ScanCourse:
             return self._give_up(f"{away}; scan again when that is mended")
         if core.tally.scanning(SCAN_TICKET) or not core.quiet:
             return False
-        waiting = core.outcomes.all_waiting()
-        for job in waiting:
-            core.queue.push(job)
-        if waiting:
-            self._inbox.post(None)  # another pass
-        return not waiting
+        if not core.retry_now(moment_now()):
+            return True
+        self._inbox.post(None)  # another pass
+        return False
 
     def _give_up(self, why: str) -> bool:
         self.exit_code, self.unfinished = EXIT_FAILED, why

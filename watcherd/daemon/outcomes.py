@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-_BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_BYTES})
-"""Rejections that hold for this path only, and say nothing of the content."""
+_BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_BYTES, Reason.TOO_MUCH_MEMORY})
+"""Rejections that hold for this path, or for the memory there was, and say nothing of the content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class Outcomes:
         self._tally = tally
         self._totals = totals
         self._timers: list[tuple[float, int, Job]] = []
+        self._waiting: dict[Source, Job] = {}
         self._count = itertools.count()
         self.settling: Settling | None = None
         self._dirty: set[Source] = set()
@@ -110,33 +111,43 @@ class Outcomes:
 
     def wait(self, job: Job, due: float) -> None:
         """Keep a job until its next attempt is due."""
+        self._waiting[job.source] = job
         heapq.heappush(self._timers, (due, next(self._count), job))
+
+    def cancel(self, source: Source) -> None:
+        """Another job takes the place of the one that waits."""
+        self._waiting.pop(source, None)
 
     def due(self, now: float) -> list[Job]:
         """The jobs whose next attempt is due."""
         jobs = []
-        while self._timers and self._timers[0][0] <= now:
-            jobs.append(heapq.heappop(self._timers)[2])
+        while (first := self._first()) is not None and first[0] <= now:
+            jobs.append(self._waiting.pop(heapq.heappop(self._timers)[2].source))
         return jobs
 
     def all_waiting(self) -> list[Job]:
         """All of them at once: a one-shot scan retries at its end and does not wait."""
-        jobs = [job for _, _, job in sorted(self._timers, key=lambda timer: timer[:2])]
-        self._timers.clear()
-        return jobs
+        return self.due(float("inf"))
 
     def sources(self) -> list[Source]:
         """The sources whose retry waits."""
-        return [job.source for _, _, job in self._timers]
+        return list(self._waiting)
 
     @property
     def waiting(self) -> int:
         """How many retries wait."""
-        return len(self._timers)
+        return len(self._waiting)
 
     def next_deadline(self) -> float | None:
         """When the first retry is due."""
-        return self._timers[0][0] if self._timers else None
+        first = self._first()
+        return first[0] if first else None
+
+    def _first(self) -> tuple[float, int, Job] | None:
+        """The first timer that is still meant; those of jobs that were cancelled or replaced are dropped."""
+        while self._timers and self._waiting.get(self._timers[0][2].source) is not self._timers[0][2]:
+            heapq.heappop(self._timers)
+        return self._timers[0] if self._timers else None
 
     def mark_dirty(self, source: Source) -> None:
         """A change came for a source in hand: it settles again when its attempt ends."""
@@ -150,8 +161,9 @@ class Outcomes:
         stamp = attempt.fetched.stamp if attempt.fetched else attempt.job.stamp
         before = self._ledger.entry(source) or Entry(source=source, state=State.PENDING)
         entry = before
-        if attempt.digest not in {None, entry.digest}:  # what was known is of another content
-            entry = replace(entry, width=0, height=0, phash=None, dhash=None, captured="")
+        unread = attempt.digest is None and isinstance(outcome, Ignored | Rejected)
+        if unread or attempt.digest not in {None, entry.digest}:  # what was known is (perhaps) of another content
+            entry = replace(entry, digest=None, width=0, height=0, phash=None, dhash=None, captured="")
         entry = replace(entry, stamp=stamp, digest=attempt.digest or entry.digest, in_hand=False, gone_at_s=None)
         match outcome:
             case Vanished():
@@ -182,7 +194,6 @@ class Outcomes:
         if now is None or now.state not in {State.REJECTED, State.QUARANTINED} or now.reason in _BY_PATH:
             return
         if before.derivatives and before.digest and now.digest != before.digest:
-            self._ledger.record(replace(now, derivatives=()))
             self._outdated[before.source] = before
 
     def follow_up(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> list[Effect]:

@@ -1,9 +1,12 @@
 """Parking: jobs that were answered *Later*. They wait outside the queue, so that others pass them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from watcherd.model import Source
 from watcherd.queue.jobqueue import Job
+
+PASSED_FOR_S = 30.0
+"""For so long others may pass a job that waits for memory (chosen: some hundred photos)."""
 
 
 class Parking:
@@ -11,6 +14,7 @@ class Parking:
 
     def __init__(self) -> None:
         self._jobs: dict[Source, Job] = {}
+        self._since: dict[Source, float] = {}
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -22,9 +26,27 @@ class Parking:
         """The sources of all that wait here."""
         return list(self._jobs)
 
-    def park(self, job: Job) -> None:
-        """Have a job wait."""
+    def park(self, job: Job, now: float) -> None:
+        """Have a job wait. One that comes back keeps its age."""
         self._jobs[job.source] = job
+        self._since.setdefault(job.source, now)
+
+    def forget(self, source: Source) -> None:
+        """It has what it waited for, or its attempt has ended."""
+        self._since.pop(source, None)
+
+    def overdue(self, now: float, in_work: Container[bytes]) -> Source | None:
+        """The job that has waited for memory longest, if that is too long, parked or on its way to another try.
+
+        Those that wait for a twin do not count.
+        """
+        waiting = [
+            (since, source)
+            for source, since in self._since.items()
+            if source not in self._jobs or self._jobs[source].digest not in in_work
+        ]
+        since, source = min(waiting, default=(now, None))
+        return source if now - since >= PASSED_FOR_S else None
 
     def leave(self, may_run: Callable[[Job], bool]) -> list[Job]:
         """Take out the jobs that may run now."""

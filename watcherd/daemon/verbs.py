@@ -243,4 +243,6 @@ def _paths(body: dict[str, Any]) -> list[bytes]:
     paths = body.get("paths")
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
         raise Refusal("no paths were given")
+    if any("\0" in path for path in paths):
+        raise Refusal("a path holds a zero byte, which no file's name does")
     return [os.fsencode(path) for path in paths]

@@ -42,7 +42,7 @@ def identify(
     if isinstance(decoder, Rejected):
         return decoder
     if len(data) > limits.max_bytes:
-        return _too_many(Reason.TOO_MANY_BYTES, len(data), "bytes", "max_bytes", limits.max_bytes)
+        return too_many_bytes(len(data), limits)
     look = _look(kind, decoder, data)
     if isinstance(look, Rejected):
         return look if tolerant else _waiting(kind, data, look)
@@ -89,6 +89,11 @@ def _beyond(look: Look, limits: LimitSettings) -> Rejected | None:
     if side > limits.max_side:
         return _too_many(Reason.SIDE_TOO_LONG, side, "pixels on the longer side", "max_side", limits.max_side)
     return None
+
+
+def too_many_bytes(size_bytes: int, limits: LimitSettings) -> Rejected:
+    """The refusal of a file that is too large, with the number that would allow it."""
+    return _too_many(Reason.TOO_MANY_BYTES, size_bytes, "bytes", "max_bytes", limits.max_bytes)
 
 
 def _too_many(reason: Reason, number: int, unit: str, setting: str, limit: int) -> Rejected:

@@ -87,7 +87,9 @@ def decoder_for(kind: Kind) -> Decoder | Rejected:
     if decoder.refusal:
         return Rejected(reason=Reason.UNSUPPORTED, detail=decoder.refusal)
     if decoder.extra and not _is_installed(decoder.module):
-        detail = f"{_SPOKEN.get(kind, f'{kind} pictures')} need an extra decoder: pip install 'watcherd[{decoder.extra}]'"
+        detail = (
+            f"{_SPOKEN.get(kind, f'{kind} pictures')} need an extra decoder: pip install 'watcherd[{decoder.extra}]'"
+        )
         return Rejected(reason=Reason.DECODER_MISSING, detail=detail)
     return decoder
 

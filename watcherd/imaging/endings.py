@@ -261,7 +261,9 @@ def _raw(data: Content) -> Answer:
     if data[4:8] == b"ftyp":
         return _boxes(data)
     if data[:15] == b"FUJIFILMCCD-RAW":
-        parts = (int.from_bytes(data[at : at + 4], "big") + int.from_bytes(data[at + 4 : at + 8], "big") for at in (84, 100))
+        parts = (
+            int.from_bytes(data[at : at + 4], "big") + int.from_bytes(data[at + 4 : at + 8], "big") for at in (84, 100)
+        )
         return _cut(max(parts), data)
     end = tiff.end_of_all_pixels(data)
     return _cut(end, data) if end else _UNTOLD

@@ -39,9 +39,8 @@ def size_of(data: Content) -> Size:
     is_small = bits.take(1)
     height = 8 * (bits.take(5) + 1) if is_small else bits.length()
     across, down = _RATIOS[bits.take(3)]
-    if across:
-        width = height * across // down
-    else:
+    width = height * across // down
+    if not across:
         width = 8 * (bits.take(5) + 1) if is_small else bits.length()
     says_more = not bits.take(1) and bits.take(1)
     orientation = 1 + bits.take(3) if says_more else 1

@@ -13,7 +13,7 @@ Measured for 100,000 random hashes, plain Python, seconds: see tests/bench/near.
 
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import comb
 from typing import NamedTuple
 
@@ -83,7 +83,7 @@ def _candidates(bands: Sequence[_Band], value: int) -> Iterator[int]:
 def _bands(hashes: Sequence[int], bits: int) -> list[_Band]:
     count = _bands_for(len(hashes), bits)
     edges = [_BITS * number // count for number in range(count + 1)]
-    return [_band(hashes, low, high - low, bits // count) for low, high in zip(edges, edges[1:], strict=False)]
+    return [_band(hashes, low, high - low, bits // count) for low, high in pairwise(edges)]
 
 
 def _band(hashes: Sequence[int], shift: int, width: int, flipped: int) -> _Band:

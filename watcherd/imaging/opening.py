@@ -7,6 +7,7 @@ Not responsible for: choosing the decoder (`decoders.py`), colours, sizes of var
 from watcherd.imaging import heif, jpeg, jxl, pdf, pillow, raw, video
 from watcherd.imaging.decoders import Decoder, Engine
 from watcherd.imaging.endings import Ending, ending_of
+from watcherd.imaging.geometry import Size
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
@@ -35,10 +36,11 @@ def open_picture(
     return _load(decoder.name, data, strict=strict)
 
 
-def size_of(decoder: Decoder, data: Content) -> tuple[int, int]:
+def size_of(decoder: Decoder, data: Content) -> Size:
     """Width and height by a decoder other than libvips, before turning."""
     if decoder.engine in _EXTRAS:
-        return _EXTRAS[decoder.engine].size_of(data)
+        size: Size = _EXTRAS[decoder.engine].size_of(data)
+        return size
     return pillow.size_of(data, decoder.name)
 
 

@@ -131,7 +131,9 @@ def end_of_all_pixels(data: Content) -> int | None:
     page = first_page(data)
     if page is None:
         return None
-    below = (directory_at(data, position) for position in values(data, page, _SUB_DIRECTORIES, limit=_MAX_SUB_DIRECTORIES))
+    below = (
+        directory_at(data, position) for position in values(data, page, _SUB_DIRECTORIES, limit=_MAX_SUB_DIRECTORIES)
+    )
     ends = [_end_of_pixels(data, directory) for directory in (page, *below) if directory is not None]
     return max((end for end in ends if end is not None), default=None)
 

@@ -20,9 +20,20 @@ from watcherd.imaging.window import Window
 with suppress(ImportError):  # the extra is not installed
     import av
 
+    # What it would only import at the first stream of each kind; by then the fence is closed.
+    import av.audio.codeccontext
+    import av.audio.stream
+    import av.sidedata.sidedata
+    import av.subtitles.codeccontext
+    import av.subtitles.stream
+    import av.video.reformatter
+    import av.video.stream
+
 _CODECS = frozenset(
-    "av1 libdav1d dvvideo h263 h264 hevc mjpeg mpeg1video mpeg2video mpeg4 msmpeg4v2 msmpeg4v3 prores theora vp8 vp9"
-    " libvpx libvpx-vp9 wmv1 wmv2".split()
+    (
+        *("av1", "libdav1d", "dvvideo", "h263", "h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"),
+        *("msmpeg4v2", "msmpeg4v3", "prores", "theora", "vp8", "vp9", "libvpx", "libvpx-vp9", "wmv1", "wmv2"),
+    )
 )
 """FFmpeg has hundreds of decoders, many of them for formats that nobody has used for decades."""
 _MOST_KEY_FRAMES = 6
@@ -59,7 +70,10 @@ def read(data: Content, *, shrink: float) -> pyvips.Image:
 @contextmanager
 def _stream(data: Content) -> Iterator[tuple[Any, Any]]:
     """The first video stream of a container that is named beforehand: FFmpeg would try two hundred."""
-    with closing(Window(data)) as window, av.open(window, format=_container(data), metadata_errors="replace") as container:
+    with (
+        closing(Window(data)) as window,
+        av.open(window, format=_container(data), metadata_errors="replace") as container,
+    ):
         if not container.streams.video:
             raise NotImplementedError("there is no picture in it")
         stream = container.streams.video[0]

@@ -126,7 +126,7 @@ class Queries:
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Entry]:
         """Entries by the numbers that `looks` gave, without those that were forgotten since. Give them in pages."""
-        rows = self._rows(f"{_SOURCES} WHERE s.id IN (SELECT value FROM json_each(?))", json.dumps(numbers))
+        rows = self._rows(f"{_SOURCES} WHERE s.id IN (SELECT value FROM json_each(?))", json.dumps(numbers))  # noqa: S608
         return {row[0]: entry_from(row[1] + b"/" + row[2] if row[1] else row[2], row[3:], ()) for row in rows}
 
     def pending(self, root: int, job_class: JobClass, after_sequence: int, limit: int) -> list[Entry]:
@@ -166,6 +166,15 @@ class Queries:
         for root, state, sources in self._rows("SELECT root, state, sources FROM tally WHERE sources > 0"):
             counted.setdefault(root, {})[STATES[state]] = sources
         return counted
+
+    def count_directories(self) -> int:
+        """How many folders are known."""
+        return int(self._run("SELECT count(*) FROM directory").fetchone()[0])
+
+    def damage(self) -> str:
+        """The first thing that is wrong with the file, by reading every page; empty where nothing is."""
+        (said,) = self._run("PRAGMA quick_check(1)").fetchone()
+        return "" if said == "ok" else str(said)
 
     # -- contents
 

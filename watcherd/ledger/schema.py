@@ -5,8 +5,9 @@ Responsible for: the statements. Not responsible for: running them (`migrations.
 Compact (`tests/bench/ledger.py` prints the bytes a source): states and classes are small numbers, 0 and 1 take no byte
 in SQLite's records; a digest is found by an index over its first 8 bytes; every index on a rare condition is partial.
 A file's times and inode are of type ANY because file systems can hold values that pass 64 bits signed (a year above
-2262, hashed inodes); such a number is stored as bytes. Perceptual hashes are stored as signed numbers with the same bits,
-`captured` as the digits of its date (20080530155601), which sort and need no calendar to be read. `failure` numbers failing sources in the order of recording.
+2262, hashed inodes); such a number is stored as bytes. Perceptual hashes are stored as signed numbers of the same bits,
+`captured` as the digits of its date (20080530155601), which sort and need no calendar to be read. `failure` numbers
+failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 

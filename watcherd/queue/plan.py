@@ -17,8 +17,8 @@ from enum import StrEnum
 from watcherd.model import Derivative, Entry, JobClass, Reason, Stamp, State
 from watcherd.queue.jobqueue import WEIGHTS
 
-_CURED_ELSEWHERE = frozenset((Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WRITE_ERROR))
-"""Reasons whose cure leaves no trace on the source (a folder's permission, a mended disk): each scan tries anew."""
+_CURED_ELSEWHERE = frozenset((Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WRITE_ERROR, Reason.TOO_MUCH_MEMORY))
+"""Reasons whose cure leaves no trace on the source (a permission, a mended disk, more memory): each scan tries anew."""
 
 
 class DoReason(StrEnum):

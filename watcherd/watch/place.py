@@ -65,7 +65,8 @@ class Steps:
 class Place:
     """A root and what its hands know. `known` are the (variant, extension) pairs that were ever used here.
 
-    `kind_of` tells a picture by the first 64 KiB of it. With `inode`, a request ends with ESTALE unless the folder at
+    `kind_of` tells a picture by the first 64 KiB of it, `refusal_of` why a kind cannot be decoded here, so that it is
+    not even read (a folder of videos is no small thing). With `inode`, a request ends with ESTALE unless the folder at
     `path` has this inode: what a missing disk leaves behind is an empty folder, and nothing in it is a deletion.
     `keeps_identity` says whether inode and ctime count in a stamp (`mounts.py` knows). `steps` is the thread's own.
     """
@@ -76,6 +77,7 @@ class Place:
     run: str
     kind_of: Callable[[bytes], str | None]
     known: tuple[tuple[str, str], ...]
+    refusal_of: Callable[[str], Rejected | None] = lambda _: None
     inode: int | None = None
     keeps_identity: bool = True
     steps: Steps = field(default_factory=Steps, compare=False)

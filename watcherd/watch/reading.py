@@ -166,7 +166,7 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
         return _refuse(place, request, Disturbed())
     place.steps.at("read")
     kind = place.kind_of(os.pread(source, WINDOW_BYTES, 0)) if stamp.size_bytes else None
-    obstacle = _obstacle(request, source, stamp, kind)
+    obstacle = _obstacle(place, request, source, stamp, kind)
     if kind is None or obstacle is not None:
         return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
     found = tuple(_beside(place, root, request.derivatives))
@@ -185,12 +185,15 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
     )
 
 
-def _obstacle(request: Fetch, source: int, stamp: Stamp, kind: str | None) -> Outcome | None:
+def _obstacle(place: Place, request: Fetch, source: int, stamp: Stamp, kind: str | None) -> Outcome | None:
     """Why a source is not copied, by its size and its two ends."""
     if stamp.size_bytes == 0:
         return Ignored(kind="empty")
     if kind is None:
         return Ignored(kind="no_picture")
+    refusal = place.refusal_of(kind)
+    if refusal is not None:
+        return refusal
     if stamp.size_bytes > request.max_bytes:
         detail = f"{stamp.size_bytes} bytes, and limits.max_bytes allows {request.max_bytes}"
         return Rejected(reason=Reason.TOO_MANY_BYTES, detail=detail)

@@ -60,11 +60,12 @@ class RootState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A call on a source failed with this errno."""
+    """A call on a source failed with this errno. `of_root`: the root itself could not be worked in."""
 
     root: int
     errno: int
     source: Source
+    of_root: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +234,7 @@ class Roots:
     def _fault(self, event: Fault, root: _Root, now: float) -> tuple[Command, ...]:
         if root.state is not RootState.ONLINE:
             return ()
-        if event.errno in _PAUSING_AT_ONCE:
+        if event.of_root or event.errno in _PAUSING_AT_ONCE:
             alike = [
                 (number, one)
                 for number, one in self._roots.items()
@@ -281,4 +282,4 @@ class Roots:
 
 
 def _reason(code: int) -> str:
-    return PAUSING.get(code, f"a test write failed ({errno.errorcode.get(code, str(code))})")
+    return PAUSING.get(code, f"it cannot be worked in ({errno.errorcode.get(code, str(code))})")

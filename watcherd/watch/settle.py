@@ -131,6 +131,8 @@ class Settle:
         arriving = arriving or (JobClass.BACKLOG if found else JobClass.UPLOAD)
         watch = self._watches.get(change.source) or _Watch(since=now, arriving=arriving, network=network)
         watch.arriving = max(watch.arriving, arriving, key=_URGENCY.index)
+        if arriving is JobClass.MANUAL:
+            watch.held = None  # somebody insists: its time of waiting is over
         if found and change.stamp is not None:
             return self._find(change.source, watch, change.stamp, now, wall_ns)
         if change.kind in (ChangeKind.CLOSED, ChangeKind.MOVED):
@@ -187,6 +189,13 @@ class Settle:
         watch = self._watches.get(source) or _Watch(since=now, arriving=arriving, network=network)
         watch.held, watch.held_until = stamp, until
         self._look(source, watch, until)
+
+    def postpone(self, source: Source, until: float) -> None:
+        """The stat that was asked for could not be had: ask again then."""
+        watch = self._watches.get(source)
+        if watch is not None:
+            watch.asked_at = None
+            self._look(source, watch, until)
 
     def forget(self, source: Source) -> None:
         """Drop a source; its planned look is dropped with it."""

@@ -1,0 +1,160 @@
+"""`watcherd doctor`: it tries for real, says what is wrong with the command that mends it, and ends with 0 or 1."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from watcherd.cli import main
+from watcherd.daemon import checkup
+from watcherd.daemon.checkup import Check, Finding
+from watcherd.daemon.trial import Trial, TrialError
+from watcherd.imaging import decoders
+from watcherd.imaging.decoders import DECODERS, Decoder, Engine
+from watcherd.imaging.samples import sample_of
+from watcherd.imaging.sniff import Kind, kind_of
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import THUMBNAIL, Entry, Reason, Rejected, Source, State
+
+CHECKS = ["versions", "sandbox", "reading", "writing", "inotify", "state directory", "ledger"]
+
+
+def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", *arguments])
+    return int(ended.value.code or 0), capsys.readouterr().out
+
+
+def test_a_sound_installation_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), "--json")
+    checks = {check["check"]: check for check in json.loads(out)["checks"]}
+    assert list(checks) == CHECKS
+    assert code == 0
+    assert checks["reading"]["items"]["jpeg"] == checks["writing"]["items"]["webp"] == "ok"
+    assert checks["reading"]["items"]["svg"].startswith("never")
+    assert set(checks["reading"]["items"]) == {kind.value for kind in Kind}
+
+
+def test_checks_are_numbered_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = doctor(capsys, "--state-dir", str(tmp_path))
+    numbered = [line.split(".")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert numbered == [str(number) for number in range(1, 8)]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.SVG])
+def test_there_is_a_sample_of_each_kind(kind: Kind) -> None:
+    data = sample_of(kind)
+    assert data is not None
+    assert kind_of(data, data[-32:], len(data)) is kind
+
+
+def test_a_decoder_that_does_not_decode_fails_with_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Trial):
+        def attempt(self, content: bytes, variants: Any) -> Any:
+            if kind_of(content) is Kind.TIFF:
+                raise TrialError("its worker ended: SIGSEGV")
+            return super().attempt(content, variants)
+
+    monkeypatch.setattr(checkup, "Trial", Broken)
+    reading = {check.name: check for check in checkup.pictures()}["reading"]
+    assert reading.finding is Finding.FAIL
+    assert "tiff: its worker ended: SIGSEGV" in reading.detail
+    assert "pip install" in reading.mend
+
+
+def test_an_extra_that_is_not_installed_is_named_and_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoders, "_is_installed", lambda _: False)
+    reading = {check.name: check for check in checkup.pictures()}["reading"]
+    assert reading.finding is Finding.OK
+    assert "heic (pip install 'watcherd[heif]')" in reading.detail
+
+
+def test_a_worker_that_does_not_start_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead(Trial):
+        def start(self) -> Any:
+            raise TrialError("its worker ended: exit 1: ImportError: no such library")
+
+    monkeypatch.setattr(checkup, "Trial", Dead)
+    (check,) = checkup.pictures()
+    assert (check.name, check.finding) == ("worker", Finding.FAIL)
+    assert "ImportError" in check.detail
+
+
+def test_layers_that_are_missing_are_a_warning() -> None:
+    check = checkup._sandbox(("landlock_scope",))
+    assert check.finding is Finding.WARN
+    assert "landlock_scope" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("watches", "instances", "folders", "finding", "mend"),
+    [
+        (524_288, 128, 1_000, Finding.OK, ""),
+        (8_192, 128, 100, Finding.WARN, "sysctl fs.inotify.max_user_watches=1048576"),
+        (70_000, 128, 65_000, Finding.WARN, "sysctl fs.inotify.max_user_watches=1048576"),
+        (524_288, 128, 2_000_000, Finding.FAIL, "sysctl fs.inotify.max_user_watches=3000000"),
+        (524_288, 16, 10, Finding.WARN, "sysctl fs.inotify.max_user_instances=1024"),
+    ],
+)
+def test_watches_must_do_for_all_folders(
+    tmp_path: Path, watches: int, instances: int, folders: int, finding: Finding, mend: str
+) -> None:
+    for name, number in (
+        ("max_user_watches", watches),
+        ("max_user_instances", instances),
+        ("max_queued_events", 16384),
+    ):
+        (tmp_path / name).write_text(f"{number}\n")
+    check = checkup.inotify(folders, f"{tmp_path}/")
+    assert (check.finding, check.mend) == (finding, mend)
+
+
+def test_a_system_without_inotify_fails(tmp_path: Path) -> None:
+    assert checkup.inotify(1, f"{tmp_path}/").finding is Finding.FAIL
+
+
+def test_a_state_directory_that_is_a_file_fails(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    assert checkup.state_directory(str(tmp_path / "state")).finding is Finding.FAIL
+    assert checkup.state_directory(str(tmp_path / "none" / "yet")).finding is Finding.OK
+
+
+def test_a_ledger_is_read_and_counted(tmp_path: Path) -> None:
+    with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
+        ledger.record(Entry(source=Source(1, b"deep/a.jpg"), state=State.DONE))
+        ledger.commit()
+    assert checkup.ledger(str(tmp_path)).detail.endswith("1 sources")
+    assert checkup.known_folders(str(tmp_path)) == 2
+
+
+def test_a_damaged_ledger_fails_with_the_command_that_sets_it_aside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"no database" * 1000)
+    check = checkup.ledger(str(tmp_path))
+    assert check == Check(
+        name="ledger",
+        finding=Finding.FAIL,
+        detail=check.detail,
+        mend=f"mv {tmp_path}/ledger.db {tmp_path}/ledger.db.aside",
+    )
+    assert doctor(capsys, "--state-dir", str(tmp_path))[0] == 1
+
+
+def test_a_trial_survives_a_worker_that_dies() -> None:
+    sample = sample_of(Kind.PNG)
+    assert sample is not None
+    with Trial() as trial:
+        trial.start()
+        trial._workers[0].process.kill()
+        trial._workers[0].process.wait()
+        with pytest.raises(TrialError, match="SIGKILL"):
+            trial.attempt(sample, (THUMBNAIL,))
+        assert type(trial.attempt(sample, (THUMBNAIL,)).outcome).__name__ == "Rendered"
+
+
+def test_what_the_table_refuses_is_never_tried() -> None:
+    assert isinstance(DECODERS[Kind.SVG], Decoder)
+    assert DECODERS[Kind.SVG].engine is Engine.NONE
+    assert Rejected(reason=Reason.UNSUPPORTED, detail=DECODERS[Kind.SVG].refusal) == decoders.decoder_for(Kind.SVG)
