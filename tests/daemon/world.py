@@ -26,6 +26,7 @@ from watcherd.daemon.effects import (
     TellWorker,
     WatchedRoot,
 )
+from watcherd.daemon.tally import Scope
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     PREVIEW,
@@ -166,7 +167,7 @@ class World:
         self.workers.clear()
         self._inbox.clear()
         self._descriptors.clear()
-        self.core.recover(self.moment)
+        self.core.recover(self.moment, Scope())
 
     def die(self) -> None:
         """The daemon is killed: what was not committed is lost, its workers go with it."""

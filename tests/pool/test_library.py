@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import random
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 import watcherd
-from tests.imaging.pictures import noise, quarters, saved, turned
+from tests.imaging.pictures import quarters, saved, turned
 from tests.places import descriptors, our_threads
 from watcherd import ImageProcessingError, ImageProcessingPool, PoolError, ProcessedImage
 from watcherd.model import Reason
@@ -108,7 +109,8 @@ def test_nothing_is_enlarged(pool: ImageProcessingPool) -> None:
 
 
 def test_pictures_that_look_alike_have_like_hashes(pool: ImageProcessingPool) -> None:
-    photo = noise().resize((30, 20)).resize((400, 300))
+    coarse = Image.frombytes("RGB", (12, 8), random.Random(1).randbytes(12 * 8 * 3))
+    photo = coarse.resize((400, 300), Image.Resampling.BICUBIC)
     one, copy, other = pool.map([saved(photo, "PNG"), saved(photo, "JPEG", quality=60), JPEG])
 
     assert isinstance(one, ProcessedImage)

@@ -130,9 +130,7 @@ def is_answer(attempt: Attempt, message: Ended) -> bool:
 def too_large(header: Header, budget_bytes: int) -> Rejected:
     """Why a picture is not decoded at all, with the number that would allow it."""
     needed, budget = header.memory_bytes >> 20, budget_bytes >> 20
-    detail = (
-        f"needs about {needed} MiB to decode, more than the budget of {budget} MiB; raise [pool] memory_bytes"
-    )
+    detail = f"needs about {needed} MiB to decode, more than the budget of {budget} MiB; raise [pool] memory_bytes"
     return Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
 
 

@@ -87,7 +87,10 @@ class Control:
                 self._write(connection)
 
     def _accept(self) -> list[object]:
-        accepted, _ = self._listener.accept()
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError:  # it has gone again, or there is no descriptor left for it
+            return []
         if len(self._connections) >= _MAX_CONNECTIONS:
             accepted.close()
             return []

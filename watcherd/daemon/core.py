@@ -140,22 +140,30 @@ class Core:
 
     # ---- start
 
-    def recover(self, moment: Moment) -> None:
-        """Take up what an earlier run left: sources in hand as suspects first, then all that is pending or waits."""
-        in_hand = [entry for entry in self.ledger.in_hand() if entry.source.root in self.roots]
+    def recover(self, moment: Moment, scope: Scope) -> None:
+        """Take up what an earlier run left: sources in hand as suspects first, then all that is pending or waits.
+
+        A one-shot scan takes up what lies in its scope, and leaves the rest to whoever comes for it.
+        """
+        self.intake.scope = scope
+        in_hand = [entry for entry in self.ledger.in_hand() if self._is_ours(entry, scope)]
         for entry in in_hand:
             self._suspect(entry, moment)
         if in_hand:
             pending = sum(counts.get(State.PENDING, 0) for counts in self.ledger.counts().values())
             log.info("daemon.recovered", in_hand=len(in_hand), pending=pending)
         for entry in self.ledger.waiting(float("inf"), limit=-1):
-            if entry.source.root in self.roots and entry.stamp is not None:
+            if self._is_ours(entry, scope) and entry.stamp is not None:
                 self._await(entry, moment)
         for entry in self.ledger.gone():
-            self.departures.expect(entry.source, moment.now + self.settings.daemon.forget_after_s)
+            due_at_s = (entry.gone_at_s or 0.0) + self.settings.daemon.forget_after_s
+            self.departures.expect(entry.source, moment.now + max(0.0, due_at_s - moment.wall_s))
         for root in self.roots:
             for job_class in JobClass:
                 self.queue.mark_spilled(root, job_class)
+
+    def _is_ours(self, entry: Entry, scope: Scope) -> bool:
+        return entry.source.root in self.roots and scope.covers(entry.source)
 
     def _await(self, entry: Entry, moment: Moment) -> None:
         """A retry, or an incomplete upload: each has its time. A one-shot scan takes up what is due now."""
@@ -216,9 +224,9 @@ class Core:
             effects += self.attempts.dispatch(moment, ahead=self.most_workers)
         return [outside for effect in effects for outside in self._settle_losses(effect, moment)]
 
-    def retry_now(self, moment: Moment) -> int:
-        """Take up all retries that wait; how many there were."""
-        waiting = self.outcomes.all_waiting()
+    def retry_now(self, moment: Moment, scope: Scope) -> int:
+        """Take up the retries of a scope that wait; how many there were."""
+        waiting = self.outcomes.waiting_in(scope)
         self._take_up(waiting, moment)
         return len(waiting)
 
@@ -270,8 +278,8 @@ class Core:
 
     def left_in(self, scope: Scope) -> int:
         """How many sources of a scope are still to do."""
-        waiting = [*self.settle.sources(), *self.queue.sources(), *self.attempts.sources(), *self.outcomes.sources()]
-        return sum(scope.covers(source) for source in waiting) + self.intake.asked
+        waiting = [*self.settle.moving(), *self.queue.sources(), *self.attempts.sources()]
+        return sum(scope.covers(source) for source in waiting)
 
     @property
     def quiet(self) -> bool:
@@ -283,6 +291,7 @@ class Core:
             or len(self.attempts)
             or self.attempts.parked
             or self.queue.wants()
+            or self.departures.asked_now
         )
 
     def next_deadline(self) -> float | None:

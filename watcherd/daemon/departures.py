@@ -46,6 +46,11 @@ class Departures:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._asked)
 
+    @property
+    def asked_now(self) -> int:
+        """How many the hands are busy with for us."""
+        return len(self._asked) + len(self._removing)
+
     def gone(self, source: Source, moment: Moment) -> None:
         """A source was found missing."""
         entry = self._ledger.entry(source)

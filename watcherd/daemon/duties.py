@@ -123,7 +123,17 @@ class _Watcher:
     observer: Observer
     restart_at: float = 0.0
     delay_s: float = FIRST_RESTART_S
-    tried: bool = False
+    was_online: bool = True
+
+
+def overdue_calls(core: Core, hands: Mapping[int, Hands], moment: Moment) -> list[Effect]:
+    """Tell the roots' conditions whose calls have not come back for long, and whose have."""
+    pending_s = {root: one.oldest_pending(moment.now) or 0.0 for root, one in hands.items()}
+    return [
+        effect
+        for root, seconds in pending_s.items()
+        for effect in core.conditions.hung(root, moment, is_hung=seconds > OVERDUE_S)
+    ]
 
 
 @dataclass(slots=True)
@@ -152,9 +162,7 @@ class Health:
     def due(self, moment: Moment) -> float | None:
         """Look when it is time."""
         if self.timer.is_due(moment.now):
-            for root, hands in self.hands.items():
-                pending_s = hands.oldest_pending(moment.now) or 0.0
-                self._all(self.core.conditions.hung(root, moment, is_hung=pending_s > OVERDUE_S))
+            self._all(overdue_calls(self.core, self.hands, moment))
             self._all(self.core.conditions.look_for_absent())
             if self.presence.is_due(moment.now):
                 self._all(self.core.conditions.look_at_present())
@@ -170,19 +178,27 @@ class Health:
             self.carry_out(effect)
 
     def _look_after(self, root: int, watcher: _Watcher, now: float) -> None:
+        is_online = self.core.conditions.runnable(root)
+        came_back, watcher.was_online = is_online and not watcher.was_online, is_online
+        if came_back:  # what it watched may be unmounted since: it would be blind, and not know it
+            self._replace(root, watcher, "root_came_back")
+            watcher.delay_s, watcher.restart_at = FIRST_RESTART_S, 0.0
+            return
         if watcher.observer.is_alive():
             watcher.delay_s = FIRST_RESTART_S
             return
         if not watcher.restart_at:
             watcher.restart_at = now + watcher.delay_s
-        if now < watcher.restart_at:
-            return
-        log.info("root.doubt", root=self.core.roots[root].path, reason="observer_dead")
+        if now >= watcher.restart_at:
+            self._replace(root, watcher, "observer_dead")
+            watcher.delay_s = min(watcher.delay_s * 2, LONGEST_RESTART_S)
+            watcher.restart_at = 0.0
+
+    def _replace(self, root: int, watcher: _Watcher, reason: str) -> None:
+        log.info("root.doubt", root=self.core.roots[root].path, reason=reason)
         watcher.observer.stop()
         watcher.observer = self.make_observer(root)
         watcher.observer.start()  # its Watching brings the scan
-        watcher.delay_s = min(watcher.delay_s * 2, LONGEST_RESTART_S)
-        watcher.restart_at = 0.0
 
 
 class ServiceManager:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
-from watcherd.daemon.tally import Tally
+from watcherd.daemon.tally import Scope, Tally
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Change,
@@ -38,6 +38,8 @@ from watcherd.watch.settle import Growing, Settle, Settled
 
 log = get_logger()
 
+_SUSPICIOUS = frozenset({Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.INTERRUPTED})
+"""Last reasons of pending sources that are tried one at a time."""
 _LOOK_AGAIN_S = 10.0
 """When a source is looked at again that could not be (chosen: soon enough for a permission, seldom for ever)."""
 _STATS_A_PASS = 2_000
@@ -77,6 +79,8 @@ class Intake:
         self._asked: dict[int, tuple[Source, ...]] = {}
         self._tickets = tickets
         self._patient = patient
+        self.scope = Scope()
+        """What pending rows are taken up for."""
         self._tally = tally
 
     @property
@@ -312,6 +316,8 @@ class Intake:
         entries = self._ledger.pending(lane.root, lane.job_class, lane.after_sequence, lane.room)
         jobs = []
         for entry in entries:
+            if not self.scope.covers(entry.source):
+                continue
             job = job_of(entry, moment)
             if job is None:
                 # pending without a stamp: it was never seen whole, so it settles first
@@ -337,6 +343,8 @@ def job_of(entry: Entry, moment: Moment) -> Job | None:
         sequence=entry.sequence,
         stamp=entry.stamp,
         queued_at=moment.now,
+        suspect=entry.reason in _SUSPICIOUS,
+        whole_budget=entry.reason is Reason.OUT_OF_MEMORY,
     )
 
 

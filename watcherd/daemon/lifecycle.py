@@ -17,6 +17,7 @@ from watcherd.daemon.duties import Health, Metrics, Rescans, ServiceManager
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
+from watcherd.daemon.tally import Scope
 from watcherd.daemon.verbs import Verbs
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
@@ -54,7 +55,7 @@ def _serve(parts: Composition) -> str | None:
     loop.handle(Signalled, ending.signalled)
     loop.handle(Request, verbs.requested)
     listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    core.recover(moment_now())
+    core.recover(moment_now(), Scope())
     health.start()
     try:
         loop.run(ending.is_over)

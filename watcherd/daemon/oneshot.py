@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from watcherd.daemon.composition import Composition
-from watcherd.daemon.core import Core
-from watcherd.daemon.duties import Metrics
+from watcherd.daemon.duties import Metrics, overdue_calls
 from watcherd.daemon.effects import AskScanner, Effect, Moment
-from watcherd.daemon.loop import Inbox
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
@@ -59,8 +57,9 @@ def scan(
         core, loop = parts.core, parts.loop
         numbers = {root.settings.path: number for number, root in parts.roots.items()}
         sources = tuple(Source(numbers[place.root.path], place.path) for place in places)
-        core.tally.open(SCAN_TICKET, Scope(places=sources))
-        core.recover(moment_now())
+        scope = Scope(places=sources)
+        core.tally.open(SCAN_TICKET, scope)
+        core.recover(moment_now(), scope)
         for place, source in zip(places, sources, strict=True):
             if place.is_file:
                 core.intake.change(
@@ -69,7 +68,7 @@ def scan(
             else:
                 core.tally.await_scans(SCAN_TICKET, 1)
                 loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
-        course = _ScanCourse(core, parts.inbox, progress)
+        course = _ScanCourse(parts, scope, progress)
         parts.duties += [course, Metrics(core, parts.workers)]
         loop.handle(Signalled, course.signalled)
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
@@ -85,12 +84,14 @@ class _ScanCourse:
 
     INTERVAL_S = 0.2
 
-    def __init__(self, core: Core, inbox: Inbox, progress: Callable[[dict[str, int], int], None]) -> None:
-        self._core = core
-        self._inbox = inbox
+    def __init__(self, parts: Composition, scope: Scope, progress: Callable[[dict[str, int], int], None]) -> None:
+        self._core = parts.core
+        self._parts = parts
+        self._scope = scope
         self._progress = progress
         self._next_at = 0.0
         self._stopped = False
+        self._halted = False
         self.exit_code = EXIT_OK
         self.unfinished = ""
 
@@ -98,6 +99,8 @@ class _ScanCourse:
         """Report progress."""
         if moment.now >= self._next_at:
             self._next_at = moment.now + self.INTERVAL_S
+            for effect in overdue_calls(self._core, self._parts.hands, moment):
+                self._parts.loop.carry_out(effect)
             self._progress(self._core.tally.counts(SCAN_TICKET), self._core.left())
         return self._next_at
 
@@ -105,6 +108,7 @@ class _ScanCourse:
         """Interrupted: what is in hand is finished, then it ends."""
         self.exit_code, self.unfinished = EXIT_INTERRUPTED, "interrupted"
         if self._stopped:
+            self._halted = True
             return [*self._core.fleet.halt(moment.now)]
         self._stopped = True
         return [*self._core.fleet.drain(moment.now)]
@@ -115,7 +119,7 @@ class _ScanCourse:
         if core.failure is not None:
             return self._give_up(core.failure)
         if self._stopped:
-            return core.fleet.halted and not core.attempts.finishing()
+            return core.fleet.halted and (self._halted or not core.attempts.finishing())
         if core.conditions.troubled:
             away = "; ".join(
                 f"{os.fsdecode(core.roots[root].path)}: {reason}" for root, reason in core.conditions.troubled.items()
@@ -123,9 +127,9 @@ class _ScanCourse:
             return self._give_up(f"{away}; scan again when that is mended")
         if core.tally.scanning(SCAN_TICKET) or not core.quiet:
             return False
-        if not core.retry_now(moment_now()):
+        if not core.retry_now(moment_now(), self._scope):
             return True
-        self._inbox.post(None)  # another pass
+        self._parts.inbox.post(None)  # another pass
         return False
 
     def _give_up(self, why: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from watcherd.daemon.effects import Effect, Moment
-from watcherd.daemon.tally import Tally, Totals
+from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Crashed,
@@ -125,13 +125,9 @@ class Outcomes:
             jobs.append(self._waiting.pop(heapq.heappop(self._timers)[2].source))
         return jobs
 
-    def all_waiting(self) -> list[Job]:
-        """All of them at once: a one-shot scan retries at its end and does not wait."""
-        return self.due(float("inf"))
-
-    def sources(self) -> list[Source]:
-        """The sources whose retry waits."""
-        return list(self._waiting)
+    def waiting_in(self, scope: Scope) -> list[Job]:
+        """Those of a scope at once: a scan retries at its end and does not wait."""
+        return [self._waiting.pop(source) for source in list(self._waiting) if scope.covers(source)]
 
     @property
     def waiting(self) -> int:
@@ -169,8 +165,6 @@ class Outcomes:
             case Vanished():
                 self._ledger.record(replace(entry, state=State.PENDING))
                 self._settling.gone(source, moment)
-            case Ignored(kind="derivative"):
-                self._ledger.forget(source)
             case Ignored(kind=kind):
                 self._record(entry, State.IGNORED, None, kind)
             case Rendered() | Reused() | Unchanged():
@@ -296,7 +290,14 @@ class Outcomes:
     def _again(self, attempt: "Attempt", entry: Entry, decision: Again, moment: Moment) -> None:
         sequence = self._ledger.next_sequence()
         due_at_s = moment.wall_s + decision.delay_s
-        pending = replace(entry, state=State.PENDING, job_class=JobClass.RETRY, sequence=sequence)
+        pending = replace(
+            entry,
+            state=State.PENDING,
+            job_class=JobClass.RETRY,
+            sequence=sequence,
+            reason=decision.reason,
+            detail=decision.detail,
+        )
         self._ledger.record(replace(pending, not_before_at_s=due_at_s))
         job = replace(
             attempt.job,

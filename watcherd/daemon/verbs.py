@@ -22,6 +22,7 @@ log = get_logger()
 RETRIED = (State.FAILED, State.QUARANTINED, State.REJECTED, State.INCOMPLETE)
 _PROGRESS_INTERVAL_S = 0.25
 _UPCOMING = 20
+_MAX_SHOWN = 300
 _FIRST_TICKET = 1_000_000
 
 
@@ -62,6 +63,10 @@ class Verbs:
             log.warning("control.refused", verb=verb, peer=item.connection.peer, reason=str(refusal))
             item.connection.send({"error": str(refusal)}, last=True)
             return []
+        except Exception as error:  # noqa: BLE001  whatever a client says, the daemon goes on
+            log.warning("control.refused", verb=verb, peer=item.connection.peer, reason=repr(error))
+            item.connection.send({"error": f"the request could not be served: {type(error).__name__}"}, last=True)
+            return []
 
     def _unknown(self, verb: object) -> list[Effect]:
         raise Refusal(f"the daemon knows no verb {verb!r}; is it of another version?")
@@ -76,7 +81,7 @@ class Verbs:
             "queue": {str(job_class): depth for job_class, depth in core.queue.depth().items()},
             "upcoming": [
                 {
-                    "source": os.fsdecode(core.roots[job.source.root].path + b"/" + job.source.path),
+                    "source": _shown(core.roots[job.source.root].path + b"/" + job.source.path),
                     "class": str(job.job_class),
                     "waiting_s": round(moment.now - job.queued_at, 3),
                     "why": _why_here(job),
@@ -101,7 +106,7 @@ class Verbs:
             },
             "in_hand": [
                 {
-                    "source": os.fsdecode(attempt.root.path + b"/" + attempt.job.source.path),
+                    "source": _shown(attempt.root.path + b"/" + attempt.job.source.path),
                     "phase": str(attempt.phase),
                     "seconds": round(moment.now - attempt.started, 3),
                 }
@@ -113,11 +118,12 @@ class Verbs:
 
     def _scan(self, item: Request, moment: Moment) -> list[Effect]:
         sources = [self._source(path) for path in _paths(item.body)]
+        are_files = _are_files(item.body, len(sources))
         ticket = next(self._tickets)
         self._core.tally.open(ticket, Scope(places=tuple(sources)))
         self._scans.append(_Scan(ticket=ticket, connection=item.connection, started=moment.now))
         effects: list[Effect] = []
-        for source, is_file in zip(sources, item.body.get("files", [False] * len(sources)), strict=True):
+        for source, is_file in zip(sources, are_files, strict=True):
             if is_file:
                 change = Change(kind=ChangeKind.CREATED, source=source)
                 effects += self._core.intake.change(change, moment, arriving=JobClass.MANUAL)
@@ -151,6 +157,8 @@ class Verbs:
             scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
             return True
         left = self._core.left_in(scope)
+        if not left and not tally.scanning(scan.ticket):
+            left = self._core.retry_now(moment, scope)
         if left or tally.scanning(scan.ticket):
             scan.connection.send({"counts": tally.counts(scan.ticket), "left": left})
             return False
@@ -166,7 +174,11 @@ class Verbs:
             entries = list(failed(core.ledger))
         else:
             sources = [self._source(path) for path in _paths(item.body)]
-            entries = [core.ledger.entry(source) or Entry(source=source, state=State.PENDING) for source in sources]
+            found = [core.ledger.entry(source) for source in sources]
+            entries = [entry for entry in found if entry is not None]
+            if len(entries) < len(sources):
+                unknown = next(source for source, entry in zip(sources, found, strict=True) if entry is None)
+                raise Refusal(f"the ledger knows nothing of {os.fsdecode(unknown.path)}: it was never seen")
         effects: list[Effect] = []
         for entry in entries:
             if entry.source.root in core.roots:
@@ -220,6 +232,7 @@ def renew(ledger: Ledger, entry: Entry) -> None:
                 digest=entry.digest,
                 job_class=JobClass.MANUAL,
                 sequence=ledger.next_sequence(),
+                in_hand=entry.in_hand,
                 first_seen_at_s=entry.first_seen_at_s,
                 width=entry.width,
                 height=entry.height,
@@ -245,4 +258,20 @@ def _paths(body: dict[str, Any]) -> list[bytes]:
         raise Refusal("no paths were given")
     if any("\0" in path for path in paths):
         raise Refusal("a path holds a zero byte, which no file's name does")
-    return [os.fsencode(path) for path in paths]
+    try:
+        return [os.fsencode(path) for path in paths]
+    except UnicodeEncodeError as error:
+        raise Refusal("a path holds characters that no file's name can have") from error
+
+
+def _are_files(body: dict[str, Any], number: int) -> list[bool]:
+    files = body.get("files", [False] * number)
+    if not isinstance(files, list) or len(files) != number:
+        raise Refusal("for each path it must be said whether it is a file")
+    return [bool(is_file) for is_file in files]
+
+
+def _shown(path: bytes) -> str:
+    """A path as an answer can carry it: a name of 4,000 bytes, each escaped, would not fit with a hundred others."""
+    text = os.fsdecode(path)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

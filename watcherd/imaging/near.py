@@ -8,7 +8,8 @@ N // bands bits; so each hash is only compared with those that share a band with
 hashing, Norouzi et al. 2012). How many bands are best depends on N and on the number of hashes: `_bands_for` weighs
 looking into more places against comparing more. A band's table is two arrays, so a million hashes take 8 MB a band.
 
-Measured for 100,000 random hashes, plain Python, seconds: see tests/bench/near.py.
+Measured (tests/bench/near.py, 100,000 random hashes with 10,000 near ones, CPU seconds): 2 bits 0.7, 4 bits 0.7, 6 bits
+1.7, 8 bits 6.9, 10 bits 13, 12 bits 40, 16 bits 58.
 """
 
 from array import array

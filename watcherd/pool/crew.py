@@ -10,10 +10,22 @@ import os
 import selectors
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watcherd.pool.frames import Frame
-from watcherd.pool.orders import Abandon, Command, Dismiss, GiveUp, JobLost, Kill, NotStarted, Spawn, Terminate
+from watcherd.pool.machine import OutOfMemory
+from watcherd.pool.orders import (
+    OUT_OF_MEMORY,
+    Abandon,
+    Command,
+    Dismiss,
+    GiveUp,
+    JobLost,
+    Kill,
+    NotStarted,
+    Spawn,
+    Terminate,
+)
 from watcherd.pool.processes import Ending, Worker, Workers
 
 
@@ -52,6 +64,7 @@ class Crew:
     def __init__(self, workers: Workers, selector: selectors.BaseSelector) -> None:
         self._workers = workers
         self._selector = selector
+        self._out_of_memory = OutOfMemory()
 
     def carry_out(self, command: Command) -> list[FromCrew]:
         """Do to a worker what the fleet orders. What concerns jobs or the whole fleet is not for the crew."""
@@ -116,6 +129,8 @@ class Crew:
         ending = self._workers.reap(slot)
         if ending is None:
             raise AssertionError("a pidfd that can be read belongs to a process that has ended")
+        if ending.how == "SIGKILL" and ending.stop_reason is None and self._out_of_memory.has_struck():
+            ending = replace(ending, how=OUT_OF_MEMORY)
         return [*items, WorkerEnded(slot=slot, ending=ending)]
 
     def _abandon(self, slot: int) -> None:

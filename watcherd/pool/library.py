@@ -50,7 +50,7 @@ from watcherd.pool.fleet import Fleet
 from watcherd.pool.processes import Workers
 from watcherd.pool.requests import Requests
 from watcherd.pool.result import ImageProcessingError, PoolError, ProcessedImage
-from watcherd.pool.sizing import memory_budget, worker_count
+from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
 from watcherd.pool.supervisor import Supervisor
 from watcherd.settings import LimitSettings, PoolSettings
 
@@ -241,16 +241,16 @@ class ImageProcessingPool:
         self._ahead = _AHEAD * most
         side = self.max_dimension
         requests = Requests(
-            fleet=Fleet(self._settings, most),
+            fleet=Fleet(settings, most, rest_factor=rest_factor(settings, there, most)),
             admission=Admission(budget_bytes),
             variant=Variant(name="standard", width=side, height=side, format=OutputFormat.PNG, colour=ColourPolicy.RGB),
             most_workers=most,
-            settings=self._settings,
+            settings=settings,
             limits=self._limits,
             jitter=random.random,
         )
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
-        return Supervisor(requests, Workers(sandbox=self._settings.sandbox, module=module))
+        return Supervisor(requests, Workers(sandbox=settings.sandbox, module=module))
 
 
 def _result_of(future: Future[ProcessedImage] | asyncio.Future[ProcessedImage]) -> Result:

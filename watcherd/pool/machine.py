@@ -42,3 +42,20 @@ def _number(path: str) -> int | None:
     except OSError:
         return None
     return int(text) if text.isdigit() else None
+
+
+class OutOfMemory:
+    """Whether the kernel has ended a process for memory since the last question, here or in any cgroup (proc(5))."""
+
+    def __init__(self) -> None:
+        self._before = _oom_kills()
+
+    def has_struck(self) -> bool:
+        """A SIGKILL that nobody owns up to, and a count that has risen, belong together as far as can be told."""
+        before, self._before = self._before, _oom_kills()
+        return self._before > before
+
+
+def _oom_kills() -> int:
+    with open("/proc/vmstat", encoding="ascii") as lines:
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -107,12 +107,12 @@ class Requests:
         for request in self._aside.values():
             if request.not_before <= now:
                 request.not_before = 0.0
-        effects += self._dispatch(now)
         if self._closing and not len(self):
             effects += self._order(self.fleet.halt(now), now)
         waiting = len(self._waiting) + len(self._aside)
         wanted = wanted_workers(self.most_workers, waiting=waiting, in_hand=len(self._held))
-        return effects + self._order(self.fleet.tick(now, wanted=wanted), now)
+        effects += self._order(self.fleet.tick(now, wanted=wanted), now)
+        return effects + self._dispatch(now)  # last: a tick may end a worker's rest
 
     def _take(self, item: Input, now: float) -> list[Effect]:
         match item:

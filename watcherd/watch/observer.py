@@ -60,6 +60,10 @@ _TROUBLES = {
 }
 
 
+PRESENCE_INTERVAL_S = 30.0
+"""How often the root's place is looked at (one stat, which the kernel answers from memory)."""
+
+
 # --------------------------------------------------------------------------------------------------------- the machine
 
 
@@ -78,6 +82,7 @@ class Observer:
         self._stopping = threading.Event()
         self._reader: _Reader | None = None
         self._dispatcher: _Dispatcher | None = None
+        self._beginning = True
         self._thread = threading.Thread(target=self._work, name=f"observer-{root}", daemon=True)
 
     def start(self) -> None:
@@ -95,8 +100,10 @@ class Observer:
 
     def is_alive(self) -> bool:
         """Whether all threads run that reports depend on (watchdog's own answer leaves out the emitter)."""
+        if self._beginning and self._thread.is_alive():
+            return True  # a large tree on a slow disk takes its time
         reader, dispatcher = self._reader, self._dispatcher
-        if reader is None or dispatcher is None:
+        if reader is None or dispatcher is None or not self._thread.is_alive():
             return False
         emitters = [emitter.is_alive() for emitter in dispatcher.emitters.copy()]
         return bool(emitters) and all(emitters) and reader.is_alive() and dispatcher.is_alive()
@@ -110,23 +117,37 @@ class Observer:
 
     def _work(self) -> None:
         try:
-            self._refuse_what_cannot_be_watched()
+            watched = self._refuse_what_cannot_be_watched()
             self._begin()
         except Exception as error:  # noqa: BLE001  (reported, and the observer ends)
+            self._beginning = False
             why = _TROUBLES.get(getattr(error, "errno", None) or 0, WatchTrouble.OTHER)
             self._end()
             self._say(WatchFailed(root=self._root, why=why, detail=f"{type(error).__name__}: {error}"))
             return
+        self._beginning = False
         self._say(Watching(root=self._root))
-        self._stopping.wait()
+        while not self._stopping.wait(PRESENCE_INTERVAL_S) and self._place() == watched:
+            pass
+        # Stopped, or another folder (or none) stands at the path: renamed, unmounted, mounted over. There is no event
+        # for that. This observer would go on watching the old one; it ends, and its owner begins a new one.
         self._end()
 
-    def _refuse_what_cannot_be_watched(self) -> None:
-        mode = os.lstat(self._path).st_mode
+    def _place(self) -> tuple[int, int] | None:
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _refuse_what_cannot_be_watched(self) -> tuple[int, int]:
+        found = os.lstat(self._path)
+        mode = found.st_mode
         if stat.S_ISLNK(mode):
             raise OSError(errno.ELOOP, "the root is a symbolic link: give the folder that it leads to")
         if not stat.S_ISDIR(mode):
             raise OSError(errno.ENOTDIR, "the root is not a folder")
+        return found.st_dev, found.st_ino
 
     def _begin(self) -> None:
         # watchdog warns when a new folder is added twice, which copying a tree leads to and which does no harm; where

@@ -210,9 +210,9 @@ class Settle:
         entry = self._next()
         return None if entry is None else entry[0]
 
-    def sources(self) -> list[Source]:
-        """All sources that are on their way."""
-        return list(self._watches)
+    def moving(self) -> list[Source]:
+        """The sources that will come to rest soon: not those that are held or growing."""
+        return [source for source, watch in self._watches.items() if watch.held is None and not watch.growing]
 
     def growing(self) -> list[Source]:
         """The sources that are shown as growing."""

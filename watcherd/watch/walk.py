@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
@@ -30,6 +31,7 @@ BATCH_CHANGES = 500
 """How many changes go into one report."""
 
 _BATCH_AGE_S = 0.5
+_SAMPLE = 100
 _MAX_ERRORS = 100
 _PAGE_ENTRIES = 1_000
 _TEMPORARY_PREFIX = b".watcherd-"
@@ -105,7 +107,7 @@ class Walk:
     def run(self, directory: bytes) -> tuple[ScanResult, int]:
         """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
         try:
-            if self._is_emptied():
+            if self._is_emptied() or self._is_another_place():
                 return ScanResult.ROOT_EMPTIED, 0
         except OSError as error:
             return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
@@ -141,6 +143,32 @@ class Walk:
                 return False
         known = self._reader.directories_below(self._root, b"") or self._reader.entries(self._root, b"", limit=1)
         return bool(known) and not self._is_known_place()
+
+    def _is_another_place(self) -> bool:
+        """Whether this is another file system than before, which holds nothing of what the ledger knows.
+
+        A mount point may have files of its own that show while the disk is away. A disk that took over the files of an
+        earlier one is recognised by them.
+        """
+        before = self._reader.identity(self._root)
+        if not before or not self.identity:
+            return False
+        if mounts.compare(before, self.identity) is not mounts.Likeness.OTHER:
+            return False
+        known = list(islice(self._some_known(), _SAMPLE))
+        return bool(known) and not any(self._is_there(entry) for entry in known)
+
+    def _some_known(self) -> Iterator[Entry]:
+        yield from self._reader.entries(self._root, b"", limit=_SAMPLE)
+        for directory in self._reader.directories_below(self._root, b""):
+            yield from self._reader.entries(self._root, directory, limit=_SAMPLE)
+
+    def _is_there(self, entry: Entry) -> bool:
+        try:
+            found = os.stat(entry.source.path, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return entry.stamp is None or found.st_size == entry.stamp.size_bytes
 
     def _is_known_place(self) -> bool:
         before = self._reader.identity(self._root)
