@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -347,3 +347,28 @@ def test_what_waits_when_a_pool_is_shut_down_is_let_down() -> None:
     ends = [type(future.exception(0)) for future in futures]
     assert set(ends) <= {PoolError, type(None)}
     assert ends[-1] is PoolError
+
+
+def test_nothing_is_left_of_a_pool() -> None:
+    before = descriptors(), our_threads(), workers_of()
+
+    for _ in range(3):
+        with ImageProcessingPool(2) as pool:
+            assert [result.width for result in pool.map([sized(1), sized(2)])] == [401, 402]  # type: ignore[union-attr]
+        assert (descriptors(), our_threads(), workers_of()) == before
+
+
+def test_nothing_is_left_of_a_pool_whose_context_was_left_by_an_exception() -> None:
+    before = descriptors(), our_threads(), workers_of()
+    futures: list[Any] = []
+
+    def use() -> None:
+        with ImageProcessingPool(1) as pool:
+            futures.extend(pool.submit(sized(number)) for number in range(50))
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        use()
+
+    assert isinstance(futures[-1].exception(0), PoolError)
+    assert (descriptors(), our_threads(), workers_of()) == before

@@ -44,14 +44,20 @@ def scan(
     settings = _settings(config, variants)
     started = time.monotonic()
     with _reporter(as_json=as_json) as report:
-        done = _by_daemon(paths, folder, report)
+        # A daemon works by its own settings: with others, the lock decides whether it can be done beside it.
+        done = None if variants else _by_daemon(paths, folder, report)
+        if done is not None and config:
+            click.echo(f"the daemon that runs did it by its own settings, not by {config}", err=True)
         if done is None:
             configure(replace(settings.log, level=_quieter(settings)))
             done = _by_ourselves(paths, folder, settings, seen_roots(folder), report)
     _print_summary(done.counts, time.monotonic() - started, as_json=as_json)
     if done.unfinished:
         raise Stop(Exit(done.exit_code), f"the scan was not finished: {done.unfinished}")
-    return Exit.SOME_FAILED if any(done.counts[key] for key in TROUBLE) else Exit.OK
+    if done.unreadable:
+        click.echo(f"{done.unreadable} files or folders could not be looked at; the log says which and why", err=True)
+    trouble = done.unreadable or any(done.counts[key] for key in TROUBLE)
+    return Exit.SOME_FAILED if trouble else Exit.OK
 
 
 def _resolved(place: str) -> str:
@@ -106,7 +112,12 @@ def _by_daemon(paths: list[str], folder: str, report: Report) -> "ScanReport | N
     if "error" in answer:
         raise Stop(Exit.FAILED, f"the daemon of {folder} refused: {answer['error']}")
     unfinished = answer.get("unfinished", "")
-    return ScanReport(counts=answer["counts"], exit_code=int(bool(unfinished)), unfinished=unfinished)
+    return ScanReport(
+        counts=answer["counts"],
+        exit_code=int(bool(unfinished)),
+        unfinished=unfinished,
+        unreadable=answer.get("unreadable", 0),
+    )
 
 
 def _by_ourselves(

@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Self
 
@@ -19,13 +19,13 @@ from watcherd.daemon.loop import Duty, Inbox, Loop
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.imaging.decoders import decoder_for, decoder_table
 from watcherd.imaging.sniff import Kind, kind_of
-from watcherd.ledger.errors import LedgerDamaged
+from watcherd.ledger.errors import LedgerDamaged, LedgerError
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Entry, JobClass, Rejected, Stamp, State
+from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.processes import Workers
 from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
-from watcherd.queue.plan import DoReason, Skip, plan
+from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan
 from watcherd.settings import LimitSettings, RootSettings, Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts
@@ -56,6 +56,7 @@ class Composition:
         self._globs: dict[int, Globs | None] = {}
         table = mounts.table()
         self.roots = {root.number: root for root in (self._root(one, table) for one in roots)}
+        self._drop_nested()
         self.ledger.note_variants([(v.name, v.format.extension) for v in settings.variants])
         self.ledger.commit()
         self.seen_by = seen_by(settings.limits)
@@ -84,13 +85,24 @@ class Composition:
         for hands in self.hands.values():
             hands.close()
         self.workers.close()
-        self.core.attempts.lay_down_all()
-        self.ledger.commit()
+        with suppress(LedgerError):  # if it failed, that was said, and what it holds is right
+            self.core.attempts.lay_down_all()
+            self.ledger.commit()
         self._stack.close()
 
     def observer(self, root: int) -> Observer:
         """A new observer for a root, not started yet."""
         return Observer(root, self.roots[root].path, post=self.inbox.post, on_doubt=self.inbox.post)
+
+    def _drop_nested(self) -> None:
+        """Forget roots that lie inside one of ours now: their files have it for a root, and one answer is enough.
+
+        Nothing is rendered again for that: the marks tell what the derivatives are of.
+        """
+        ours = [root.path.rstrip(b"/") + b"/" for root in self.roots.values()]
+        for number, path in self.ledger.roots().items():
+            if number not in self.roots and any(path.startswith(holder) for holder in ours):
+                self.ledger.drop_root(number)
 
     def _core(self, *, patient: bool) -> Core:
         there = machine.look()
@@ -182,10 +194,15 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
     return State.PENDING if decision.reason is DoReason.PENDING else None
 
 
-def _refusal_of(kind: str) -> Rejected | None:
-    """Why a kind cannot be decoded by what is installed here; None where it can."""
+def _refusal_of(kind: str) -> Rejected | Ignored | None:
+    """Why a kind cannot be decoded by what is installed here; None where it can.
+
+    A video or a document is no picture: without the extra that makes one of it, it is none of our business.
+    """
     decoder = decoder_for(Kind(kind))
-    return decoder if isinstance(decoder, Rejected) else None
+    if not isinstance(decoder, Rejected):
+        return None
+    return Ignored(kind=kind) if kind in NO_PICTURES else decoder
 
 
 def seen_by(limits: LimitSettings) -> int:

@@ -211,7 +211,7 @@ class Core:
             effects += self._take(item, moment)
         wanted = wanted_workers(
             self.most_workers,
-            waiting=len(self.queue) + self.attempts.waiting_for_worker(),
+            waiting=self.queue.runnable() + self.attempts.waiting_for_worker(),
             in_hand=self.fleet.busy(),
         )
         effects += self.fleet.tick(moment.now, wanted=wanted)
@@ -267,6 +267,7 @@ class Core:
         waiting = len(self.queue) + self.attempts.parked + self.outcomes.waiting
         away = [number for number in self.roots if not self.conditions.runnable(number)]
         trouble = f"; {len(away)} of {len(self.roots)} roots not online" if away else ""
+        trouble += "; degraded: workers cannot be started" if self.fleet.degraded else ""
         return (
             f"{self.fleet.busy()} working, {waiting} queued, {len(self.settle)} settling, "
             f"{sum(self.totals.ended.values())} attempts since the start{trouble}"

@@ -19,6 +19,7 @@ from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
 from watcherd.daemon.verbs import Verbs
+from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
 
@@ -59,6 +60,8 @@ def _serve(parts: Composition) -> str | None:
     health.start()
     try:
         loop.run(ending.is_over)
+    except LedgerError as error:
+        core.failure = str(error)
     finally:
         health.stop()
         control.close()

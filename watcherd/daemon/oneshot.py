@@ -36,6 +36,7 @@ class ScanReport:
     counts: dict[str, int]
     exit_code: int = EXIT_OK
     unfinished: str = ""
+    unreadable: int = 0
 
 
 SCAN_TICKET = 1

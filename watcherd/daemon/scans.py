@@ -67,7 +67,7 @@ class Scans:
                 return [AskHands(root=root, request=Remove(ticket=next(self._tickets), items=items))]
             case ScanEnded():
                 self._tally.skipped(item.ticket, item.by_state)
-                self._tally.scanned(item.ticket)
+                self._tally.scanned(item.ticket, len(item.errors))
                 if item.result is ScanResult.COMPLETE or self._conditions.runnable(item.root):
                     self._log_scan(item)
                 return self._after_scan(item, moment)

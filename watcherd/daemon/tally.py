@@ -59,6 +59,7 @@ class Tally:
     def __init__(self) -> None:
         self._scopes: dict[int, tuple[Scope, Counter[str]]] = {}
         self._scans: Counter[int] = Counter()
+        self._unreadable: Counter[int] = Counter()
 
     def open(self, ticket: int, scope: Scope) -> None:
         """Begin to count."""
@@ -67,17 +68,23 @@ class Tally:
     def close(self, ticket: int) -> dict[str, int]:
         """The counts, and no more counting."""
         counts = self.counts(ticket)
-        self._scopes.pop(ticket, None)
+        for kept in (self._scopes, self._scans, self._unreadable):
+            kept.pop(ticket, None)
         return counts
 
     def await_scans(self, ticket: int, number: int) -> None:
         """Expect that many more scans to end before the tally can be complete."""
         self._scans[ticket] += number
 
-    def scanned(self, ticket: int | None) -> None:
-        """A scan has ended."""
+    def scanned(self, ticket: int | None, unreadable: int = 0) -> None:
+        """A scan has ended. `unreadable`: files and folders that it could not look at."""
         if ticket in self._scopes:
             self._scans[ticket] -= 1
+            self._unreadable[ticket] += unreadable
+
+    def unreadable(self, ticket: int) -> int:
+        """What the scans could not look at."""
+        return self._unreadable[ticket]
 
     def scanning(self, ticket: int) -> bool:
         """Whether a scan has yet to end."""

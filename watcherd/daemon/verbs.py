@@ -94,6 +94,7 @@ class Verbs:
                 "most": core.most_workers,
                 "running": len(core.fleet.slots),
                 "busy": core.fleet.busy(),
+                "degraded": core.fleet.degraded,
                 "missing_layers": list(core.crew.missing_layers),
             },
             "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},
@@ -104,15 +105,18 @@ class Verbs:
                 }
                 for number, root in core.roots.items()
             },
-            "in_hand": [
-                {
-                    "source": _shown(attempt.root.path + b"/" + attempt.job.source.path),
-                    "phase": str(attempt.phase),
-                    "seconds": round(moment.now - attempt.started, 3),
-                }
-                for attempt in core.attempts.under_way()[:64]
-            ],
+            "in_hand": self._in_hand(moment),
         }
+
+    def _in_hand(self, moment: Moment) -> list[dict[str, object]]:
+        return [
+            {
+                "source": _shown(attempt.root.path + b"/" + attempt.job.source.path),
+                "phase": str(attempt.phase),
+                "seconds": round(moment.now - attempt.started, 3),
+            }
+            for attempt in self._core.attempts.under_way()[:64]
+        ]
 
     # ---- scan
 
@@ -163,7 +167,9 @@ class Verbs:
             scan.connection.send({"counts": tally.counts(scan.ticket), "left": left})
             return False
         seconds = round(moment.now - scan.started, 3)
-        scan.connection.send({"counts": tally.close(scan.ticket), "seconds": seconds}, last=True)
+        unreadable = tally.unreadable(scan.ticket)
+        counts = tally.close(scan.ticket)
+        scan.connection.send({"counts": counts, "unreadable": unreadable, "seconds": seconds}, last=True)
         return True
 
     # ---- retry

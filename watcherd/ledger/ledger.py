@@ -165,6 +165,13 @@ class Ledger(Queries):
         self._begin()
         return int(self._write("INSERT INTO root (path) VALUES (?) RETURNING id", path).fetchall()[0][0])
 
+    def drop_root(self, root: int) -> None:
+        """Forget a root and all that is in it."""
+        self._begin()
+        self._write("DELETE FROM derivative WHERE source IN (SELECT id FROM source WHERE root = ?)", root)
+        for table, column in (("source", "root"), ("directory", "root"), ("root", "id")):
+            self._write(f"DELETE FROM {table} WHERE {column} = ?", root)  # noqa: S608  names of ours
+
     def set_identity(self, root: int, identity: str) -> None:
         """Remember by what a root is known again."""
         self._begin()

@@ -112,6 +112,12 @@ class Fleet:
         rested = [(state.since, slot) for slot, state in self._slots.items() if isinstance(state, Idle)]
         return [slot for _, slot in sorted(rested, reverse=True)]
 
+    @property
+    def degraded(self) -> bool:
+        """Whether some workers work, but no more of them can be started."""
+        stands = any(isinstance(state, Idle | Resting | Busy) for state in self._slots.values())
+        return stands and self._restarts.cannot_start
+
     def busy(self) -> int:
         """How many workers hold a job."""
         return sum(isinstance(state, Busy) for state in self._slots.values())
@@ -162,7 +168,7 @@ class Fleet:
         match event:
             case NotStarted():
                 self._slots.pop(event.slot, None)
-                return self._give_up(self._restarts.boot_failed(event.detail, now))
+                return self._boot_failed(event.detail, now)
             case Exited():
                 return self._exited(event, now)
             case Assigned(slot=slot, job=job) if not isinstance(self._slots.get(slot), Idle):
@@ -227,8 +233,7 @@ class Fleet:
         match self._slots[slot]:
             case Starting():
                 kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
-                why = self._restarts.boot_failed(f"a worker broke the protocol at its start ({detail})", now)
-                return [kill, *self._give_up(why)]
+                return [kill, *self._boot_failed(f"a worker broke the protocol at its start ({detail})", now)]
             case Idle() | Resting():
                 kill = self._stop(slot, StopReason.HUNG, Step.KILLED, now)
                 return [kill, *self._give_up(self._restarts.died_unexplained(detail, now))]
@@ -251,8 +256,7 @@ class Fleet:
                 return self._job_lost(event.slot, state)
             case Starting() if not outside:
                 words = f": {event.last_words}" if event.last_words else ""
-                why = self._restarts.boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
-                return self._give_up(why)
+                return self._boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
             case Idle() | Resting() if not outside:
                 return self._give_up(self._restarts.died_unexplained(event.how, now))
             case Starting() | Idle() | Resting():
@@ -276,7 +280,7 @@ class Fleet:
         match state:
             case Starting():
                 kill = self._stop(slot, StopReason.BOOT_FAILED, Step.KILLED, now)
-                return [kill, *self._give_up(self._restarts.boot_failed("a worker was not ready in time", now))]
+                return [kill, *self._boot_failed("a worker was not ready in time", now)]
             case Resting(jobs=jobs):
                 self._slots[slot] = Idle(since=now, jobs=jobs)
                 return []
@@ -327,6 +331,11 @@ class Fleet:
             reason=reason, step=step, deadline=now + _GRACE_S[step], job=job, timeout_s=timeout_s
         )
         return _ORDERS[step](slot=slot, reason=reason)
+
+    def _boot_failed(self, detail: str, now: float) -> list[Command]:
+        """As long as one worker stands, the fleet goes on with fewer than it wants (degraded), and keeps trying."""
+        why = self._restarts.boot_failed(detail, now)
+        return [] if self.degraded else self._give_up(why)
 
     def _give_up(self, why: str | None) -> list[Command]:
         if why is None or self._given_up or self._mode is not Mode.RUNNING:

@@ -22,6 +22,11 @@ class Restarts:
         self._unexplained: deque[float] = deque()
         self._boot_failures = 0
 
+    @property
+    def cannot_start(self) -> bool:
+        """Whether starting workers has failed too often in a row."""
+        return self._boot_failures >= MAX_BOOT_FAILURES
+
     def worker_ready(self, now: float) -> None:
         """Starting works: nothing stands in the way of the next."""
         self._boot_failures, self._delay_s, self.not_before = 0, 0.0, now
@@ -32,10 +37,13 @@ class Restarts:
         self.not_before = now + self._delay_s
 
     def boot_failed(self, detail: str, now: float) -> str | None:
-        """A worker did not get ready by its own doing. Why to give up, or None."""
+        """A worker did not get ready by its own doing. Why to give up, or None.
+
+        Workers that fail together (the system had no process left for a moment) have failed once.
+        """
+        self._boot_failures += now >= self.not_before
         self.space_out(now)
-        self._boot_failures += 1
-        if self._boot_failures < MAX_BOOT_FAILURES:
+        if not self.cannot_start:
             return None
         return f"{self._boot_failures} workers in a row could not start: {detail}"
 

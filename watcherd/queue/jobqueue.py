@@ -168,6 +168,10 @@ class JobQueue:
         self._where[job.source] = lane
         return Push.QUEUED if held is None else Push.ALREADY
 
+    def runnable(self) -> int:
+        """How many jobs are in memory, without those of blocked roots."""
+        return sum(len(lane.jobs) for lane in self._lanes.values() if lane.root not in self._blocked)
+
     def sources(self) -> list[Source]:
         """The sources of all jobs in memory."""
         return list(self._where)

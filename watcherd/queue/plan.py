@@ -21,6 +21,10 @@ _CURED_ELSEWHERE = frozenset((Reason.NOT_PERMITTED, Reason.READ_ERROR, Reason.WR
 """Reasons whose cure leaves no trace on the source (a permission, a mended disk, more memory): each scan tries anew."""
 
 
+NO_PICTURES = frozenset(("video", "pdf"))
+"""Kinds that are ignored as long as nothing is installed that makes pictures of them."""
+
+
 class DoReason(StrEnum):
     """Why a source has work to do."""
 
@@ -118,6 +122,8 @@ def _plan_again(
         job_class = arriving if entry.state is State.INCOMPLETE else JobClass.BACKLOG
         return _do(fingerprints, job_class, DoReason.IDENTITY, arriving)
     if entry.state in (State.REJECTED, State.FAILED, State.QUARANTINED) and entry.seen_by != seen_by:
+        return _do(fingerprints, JobClass.RECIPE, DoReason.DECODERS, arriving)
+    if entry.state is State.IGNORED and entry.detail in NO_PICTURES and entry.seen_by != seen_by:
         return _do(fingerprints, JobClass.RECIPE, DoReason.DECODERS, arriving)
     return Skip(state=entry.state)
 

@@ -15,6 +15,9 @@ from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected
 from watcherd.naming import parse_derivative_name, source_beside
 from watcherd.watch import files
 
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+"""While something is written: the source's folder is gone. A name that is too long, or a link, is another matter."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -77,7 +80,7 @@ class Place:
     run: str
     kind_of: Callable[[bytes], str | None]
     known: tuple[tuple[str, str], ...]
-    refusal_of: Callable[[str], Rejected | None] = lambda _: None
+    refusal_of: Callable[[str], Rejected | Ignored | None] = lambda _: None
     inode: int | None = None
     keeps_identity: bool = True
     steps: Steps = field(default_factory=Steps, compare=False)
@@ -115,7 +118,8 @@ class Place:
         return Refused(root=self.root, ticket=ticket, outcome=self._outcome(number, reason), errno=number)
 
     def _outcome(self, number: int, reason: Reason) -> Outcome:
-        if number in files.NOT_THERE:
+        is_gone = number in files.NOT_THERE if reason is Reason.READ_ERROR else number in _GONE
+        if is_gone:
             return Vanished()
         if number == errno.EAGAIN:  # a lease: a file server has it open for one of its clients
             return Disturbed()
