@@ -100,9 +100,7 @@ class Intake:
 
     def found(self, change: Change, arriving: JobClass, moment: Moment) -> list[Effect]:
         """Take in what a scan found."""
-        if change.kind is ChangeKind.DELETED:
-            return self._one(change, moment, None)
-        return self._one(change, moment, arriving if arriving is not JobClass.UPLOAD else None)
+        return self._one(change, moment, None if change.kind is ChangeKind.DELETED else arriving)
 
     def _one(self, change: Change, moment: Moment, arriving: JobClass | None) -> list[Effect]:
         source = change.source
@@ -138,7 +136,7 @@ class Intake:
 
     def resettle(self, source: Source, moment: Moment) -> list[Effect]:
         """A source changed while it was in hand: it settles again."""
-        return self._one(Change(kind=ChangeKind.CLOSED, source=source), moment, None)
+        return self._one(Change(kind=ChangeKind.CREATED, source=source), moment, None)
 
     def hold(self, source: Source, stamp: Stamp, until: float, now: float) -> None:
         """Wait for more of an incomplete source, until a monotonic instant."""

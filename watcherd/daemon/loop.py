@@ -208,6 +208,8 @@ class Loop:
                 self._abandon(slot)
 
     def _tell(self, effect: TellWorker) -> None:
+        if effect.descriptors:  # a new job: an end for memory from here on is about this time
+            self._out_of_memory.look()
         taken = effect.slot in self._workers and self._workers.send(effect.slot, effect.body, effect.descriptors)
         for descriptor in effect.descriptors:
             os.close(descriptor)

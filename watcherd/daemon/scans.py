@@ -63,12 +63,12 @@ class Scans:
                 self._ledger.set_listing(item.root, item.directory, item.digest, item.done, item.ignored)
             case Stray(root=root, paths=paths):
                 log.info("temporary.swept", root=self._roots[root].path, count=len(paths))
-                items = tuple((path, 0, None) for path in paths)
+                items = tuple((path, None, None) for path in paths)
                 return [AskHands(root=root, request=Remove(ticket=next(self._tickets), items=items))]
             case ScanEnded():
                 self._tally.skipped(item.ticket, item.by_state)
                 self._tally.scanned(item.ticket, len(item.errors))
-                if item.result is ScanResult.COMPLETE or self._conditions.runnable(item.root):
+                if item.result is ScanResult.COMPLETE:
                     self._log_scan(item)
                 return self._after_scan(item, moment)
         return []

@@ -19,7 +19,6 @@ from watcherd.telemetry.log import get_logger
 
 log = get_logger()
 
-RETRIED = (State.FAILED, State.QUARANTINED, State.REJECTED, State.INCOMPLETE)
 _PROGRESS_INTERVAL_S = 0.25
 _UPCOMING = 20
 _MAX_SHOWN = 300

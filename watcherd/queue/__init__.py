@@ -1,1 +1,1 @@
-"""The queue: what is to be done, in which order, how often, and what follows a source that moved or went."""
+"""The queue: what is to be done, in which order, and how often."""

@@ -5,6 +5,7 @@ changes an access time where that can be helped, or leaves a descriptor open.
 Not responsible for: threads (`hands.py`), what is written (`writing.py`), whether a source is worth reading.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -150,7 +151,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
             place.steps.at("open")
             source = open_regular(directory, name)
             try:
-                return _read(place, request, root, source)
+                return _read(place, request, root, directory, source)
             finally:
                 os.close(source)
     except NotRegularError as error:
@@ -159,7 +160,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
         return place.failure(request.ticket, request.path, error, Reason.READ_ERROR)
 
 
-def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Refused:
+def _read(place: Place, request: Fetch, root: int, directory: int, source: int) -> Fetched | Refused | Fault:
     stamp = files.stamp_of(os.fstat(source))
     same = partial(files.is_same_content, keeps_identity=place.keeps_identity)
     if request.stamp is not None and not same(request.stamp, stamp):
@@ -170,6 +171,10 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
     if kind is None or obstacle is not None:
         return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
     found = tuple(_beside(place, root, request.derivatives))
+    if len(found) < len(request.derivatives) and not _may_write(directory):
+        place.steps.at("write beside it")  # known before anything is decoded for nothing, at each scan anew
+        error = OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
     has_holes = _has_holes(source, stamp.size_bytes)
     memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
     if memory is None:
@@ -183,6 +188,13 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
         kind=kind,
         found=found,
     )
+
+
+def _may_write(directory: int) -> bool:
+    """Whether files can be made in an open folder. A read-only file system is another matter: it pauses its root."""
+    if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+        return True
+    return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
 
 
 def _obstacle(place: Place, request: Fetch, source: int, stamp: Stamp, kind: str | None) -> Outcome | None:
