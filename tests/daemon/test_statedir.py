@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from watcherd.daemon.statedir import Busy, StateDirectory
+from watcherd.daemon.statedir import Busy, StateDirectory, claim
 
 
 @pytest.fixture
@@ -45,3 +45,11 @@ def test_a_damaged_name_is_replaced(state: StateDirectory) -> None:
 
 def test_strangers_have_no_business_there(state: StateDirectory) -> None:
     assert os.stat(state.path).st_mode & 0o007 == 0
+
+
+def test_a_root_is_one_process_s_alone_until_it_lets_go(tmp_path: Path) -> None:
+    root = bytes(tmp_path)
+    with claim(root), pytest.raises(Busy, match="another watcherd works in"):
+        claim(root)
+
+    claim(root).close()

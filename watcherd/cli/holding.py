@@ -28,6 +28,8 @@ def hold(folder: str) -> Iterator[StateDirectory]:
         raise Stop(Exit.CONFIGURATION, text) from error
     try:
         yield state
+    except Busy as error:
+        raise Stop(Exit.BUSY, f"{error}; stop it first") from error
     except (LedgerTooNew, LedgerUnsafe) as error:
         raise Stop(Exit.CONFIGURATION, str(error)) from error
     except LedgerError as error:

@@ -16,7 +16,7 @@ from watcherd.daemon import machine
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.daemon.loop import Duty, Inbox, Loop
-from watcherd.daemon.statedir import StateDirectory
+from watcherd.daemon.statedir import StateDirectory, claim
 from watcherd.imaging.decoders import decoder_for, decoder_table
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.errors import LedgerDamaged, LedgerError
@@ -51,6 +51,9 @@ class Composition:
         self.inbox = Inbox()
         self._stack = ExitStack()
         self._stack.callback(self.inbox.close)
+        roots = tuple(roots)
+        for one in roots:
+            self._stack.enter_context(claim(os.fsencode(one.path)))
         self.ledger = self._stack.enter_context(open_ledger(state))
         self.duties: list[Duty] = []
         self._globs: dict[int, Globs | None] = {}

@@ -4,13 +4,32 @@ One daemon (or one scan) at a time: the lock is the kernel's (`flock`), so it en
 """
 
 import fcntl
+import hashlib
 import os
 import secrets
+import socket
 from dataclasses import dataclass
 
 
 class Busy(Exception):  # noqa: N818  a condition, with its own exit code
-    """Another process works with this state directory."""
+    """Another process works with this state directory, or in one of these roots."""
+
+
+def claim(root: bytes) -> socket.socket:
+    """Keep a root for this process, whatever its state directory, until the socket that is returned is closed.
+
+    Two daemons on one folder would take each other's derivatives for their own. An abstract socket (unix(7)) needs no
+    file in the root, keeps no file system from being unmounted, and ends with its process. It does not reach beyond
+    this machine, or into another network namespace. Raises Busy.
+    """
+    name = hashlib.sha256(root).hexdigest()[:32]
+    claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        claimed.bind(f"\0watcherd-root-{name}")
+    except OSError as error:
+        claimed.close()
+        raise Busy(f"another watcherd works in {os.fsdecode(root)}, with another state directory") from error
+    return claimed
 
 
 @dataclass(frozen=True, slots=True)
