@@ -2,13 +2,14 @@
 
 The core, the ledger, the queue and the fleet are the real ones; what lies outside of them is played here, without
 threads, processes or waiting. Contents are bytes; what a worker would say of one is looked up in `World.plays`.
+There may be several roots; the played disk is one for all of them, so that tests give their files different names.
 """
 
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,12 +46,14 @@ from watcherd.model import (
     Source,
     Stamp,
     Vanished,
+    Variant,
 )
 from watcherd.naming import Mark
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.processes import Ending
+from watcherd.pool.slots import Busy
 from watcherd.settings import RootSettings, Settings
 from watcherd.watch.hands import (
     Collect,
@@ -77,6 +80,9 @@ MEGAPIXELS = 100_000_000
 
 Play = Rendered | Ignored | Incomplete | Rejected | Failed | str
 """What a worker makes of a content: an outcome, or the name of the signal by which the content kills it."""
+
+Reply = Stats | Fetched | Collected | Published | Removed | Probed | Refused | Fault
+"""What the played hands answer."""
 
 
 @dataclass(slots=True)
@@ -107,9 +113,16 @@ class PlayedWorker:
 
 @dataclass(slots=True)
 class World:
-    """Everything outside, and the core inside."""
+    """Everything outside, and the core inside.
+
+    `absent` are the roots whose folder is not there, `frozen` the requests that do not come back from a root. `hook`
+    sees every other request before the hands do, and answers it unless it gives None.
+    """
 
     folder: Path
+    paths: tuple[bytes, ...] = (b"/photos",)
+    variants: tuple[Variant, ...] = (THUMBNAIL, PREVIEW)
+    scope: Scope = field(default_factory=Scope)
     settings: Settings = field(default_factory=Settings)
     most_workers: int = 2
     budget_bytes: int = 1 << 30
@@ -120,6 +133,9 @@ class World:
     costs: dict[bytes, int] = field(default_factory=dict)
     slow: set[bytes] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
+    absent: set[int] = field(default_factory=set)
+    frozen: set[tuple[int, type]] = field(default_factory=set)
+    hook: Callable[[AskHands], object] | None = None
     on_publish: Callable[[], None] | None = None
     now: float = 1000.0
     rendered: list[bytes] = field(default_factory=list)
@@ -128,6 +144,7 @@ class World:
     ledger: Ledger = field(init=False)
     core: Core = field(init=False)
     root: int = field(init=False)
+    other: int = field(init=False)
     _inbox: list[object] = field(default_factory=list)
     _descriptors: dict[int, Descriptor] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(5_000, 1_000_000)))
@@ -144,19 +161,13 @@ class World:
     def start(self) -> None:
         """Begin a run of the daemon, on the ledger that an earlier one may have left."""
         self.ledger = Ledger.open(str(self.folder / "ledger.db"))
-        self.root = self.ledger.root_id(b"/photos")
-        self.ledger.note_variants([("thumbnail", "jpg"), ("preview", "jpg")])
-        root = WatchedRoot(
-            number=self.root,
-            path=b"/photos",
-            settings=RootSettings(path="/photos"),
-            variants=(THUMBNAIL, PREVIEW),
-            file_system="disk",
-        )
+        numbers = {self.ledger.root_id(path): path for path in self.paths}
+        self.root, self.other = min(numbers), max(numbers)
+        self.ledger.note_variants([(variant.name, variant.format.extension) for variant in self.variants])
         self.core = Core(
             settings=self.settings,
             ledger=self.ledger,
-            roots={self.root: root},
+            roots={number: self._watched(number, path) for number, path in numbers.items()},
             fleet=Fleet(self.settings.pool, self.most_workers),
             most_workers=self.most_workers,
             budget_bytes=self.budget_bytes,
@@ -167,7 +178,12 @@ class World:
         self.workers.clear()
         self._inbox.clear()
         self._descriptors.clear()
-        self.core.recover(self.moment, Scope())
+        self.core.recover(self.moment, self.scope)
+
+    def _watched(self, number: int, path: bytes) -> WatchedRoot:
+        text = os.fsdecode(path)
+        settings = RootSettings(path=text)
+        return WatchedRoot(number=number, path=path, settings=settings, variants=self.variants, file_system=text)
 
     def die(self) -> None:
         """The daemon is killed: what was not committed is lost, its workers go with it."""
@@ -185,20 +201,24 @@ class World:
         moment_ns = int(self.moment.wall_s * 1e9)
         return Stamp(len(content), moment_ns, moment_ns, next(self._numbers), 1)
 
-    def put(self, path: bytes, content: bytes) -> None:
+    def put(self, path: bytes, content: bytes, root: int | None = None) -> None:
         """Somebody writes a file and closes it."""
         self.disk[path] = File(content, self.stamp_of(content))
-        self.tell(ChangeKind.CREATED, path)
-        self.tell(ChangeKind.CLOSED, path)
+        self.tell(ChangeKind.CREATED, path, root=root)
+        self.tell(ChangeKind.CLOSED, path, root=root)
 
     def delete(self, path: bytes) -> None:
         """Somebody removes a file."""
         del self.disk[path]
         self.tell(ChangeKind.DELETED, path)
 
-    def tell(self, kind: ChangeKind, path: bytes, stamp: Stamp | None = None) -> None:
+    def tell(self, kind: ChangeKind, path: bytes, stamp: Stamp | None = None, root: int | None = None) -> None:
         """Report something, true or not."""
-        self._inbox.append(Change(kind=kind, source=Source(self.root, path), stamp=stamp))
+        self._inbox.append(Change(kind=kind, source=Source(root or self.root, path), stamp=stamp))
+
+    def report(self, item: object) -> None:
+        """Something comes in that is no change."""
+        self._inbox.append(item)
 
     def entry(self, path: bytes) -> Entry:
         """What the ledger says of a source."""
@@ -240,10 +260,17 @@ class World:
 
     # ---- what the daemon asks for
 
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """Do what a room asks for that a test has called by itself."""
+        for effect in effects:
+            self._carry_out(effect)
+
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case AskHands(request=request):
-                self._inbox.append(self._hands(request))
+            case AskHands(root=root, request=request) if (root, type(request)) in self.frozen:
+                pass
+            case AskHands():
+                self._inbox.append(self._answer(effect))
             case AskScanner(directory=directory):
                 self.scans_asked.append(directory)
             case TellWorker():
@@ -272,7 +299,19 @@ class World:
 
     # ---- hands
 
-    def _hands(self, request: object) -> object:
+    def _answer(self, asked: AskHands) -> object:
+        reply = self.hook(asked) if self.hook is not None else None
+        if reply is None and asked.root in self.absent:
+            ticket = asked.request.ticket
+            reply = Fault(root=asked.root, ticket=ticket, path=b"", errno=errno.ENOENT, operation="open_root")
+        if reply is None:
+            return replace(self._hands(asked.request), root=asked.root)
+        if isinstance(asked.request, Publish):  # whatever comes of it, its descriptors are closed
+            for item in asked.request.items:
+                del self._descriptors[item.fd]
+        return reply
+
+    def _hands(self, request: object) -> Reply:
         match request:
             case StatMany(ticket=ticket, paths=paths):
                 looks = tuple((path, self._look(path)) for path in paths)
@@ -301,7 +340,7 @@ class World:
         file = self.disk.get(path)
         return file.stamp if file else Vanished()
 
-    def _fetch(self, request: Fetch) -> object:
+    def _fetch(self, request: Fetch) -> Reply:
         file = self.disk.get(request.path)
         if "read" in self.faults:
             number = self.faults["read"]
@@ -326,7 +365,7 @@ class World:
             found=found,
         )
 
-    def _publish(self, request: Publish) -> object:
+    def _publish(self, request: Publish) -> Reply:
         if self.on_publish is not None:
             self.on_publish()
         made = [(item, self._descriptors.pop(item.fd)) for item in request.items]
@@ -414,6 +453,14 @@ class World:
             captured="2008-05-30T15:56:01",
         )
         self._say(slot, message.body(), fds)
+
+    def release(self, content: bytes) -> None:
+        """The workers that were told to wait with a content end it now."""
+        self.slow.discard(content)
+        held = [slot for slot, worker in self.workers.items() if worker.content == content]
+        for slot in held:
+            if isinstance(self.core.fleet.slots[slot], Busy):
+                self.finish(slot)
 
 
 FULL = errno.ENOSPC

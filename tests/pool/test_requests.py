@@ -162,6 +162,23 @@ def test_without_memory_it_is_let_go_of_and_given_again_when_there_is_some() -> 
     assert [give.request for give in only(Give, world.rendered(large))] == [other]
 
 
+def test_a_large_image_is_not_passed_for_ever() -> None:
+    world = World(workers=2)
+    small, large = world.given(), world.submit()[0]
+    world.ready(1)
+    world.identified(small, 20 * MIB)
+    world.identified(large, 90 * MIB, slot=1)
+    passing, effects = world.submit()
+    assert only(Give, effects)[0].request is passing
+    world.identified(passing, 20 * MIB, slot=1)
+    world.submit()
+
+    world.step(after_s=10.0)
+
+    assert only(Give, world.rendered(small)) == []
+    assert [give.request for give in only(Give, world.rendered(passing, slot=1))] == [large]
+
+
 def test_what_needs_more_than_the_whole_budget_is_refused() -> None:
     world = World()
     request = world.given()

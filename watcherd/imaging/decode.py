@@ -6,7 +6,7 @@ Not responsible for: opening and decoding (`opening.py`), what a failed decode m
 
 from collections.abc import Sequence
 
-from watcherd.imaging import jpeg
+from watcherd.imaging import jpeg, tiff
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
@@ -61,6 +61,9 @@ def identify(
 
 def _waiting(kind: Kind, data: Content, rejected: Rejected) -> Rejected | Incomplete:
     """An unreadable header is for good only if the rest of the file has arrived."""
+    if kind is Kind.TIFF and tiff.is_old_jpeg(data):
+        detail = "a TIFF with old-style JPEG compression that no decoder here reads"
+        return Rejected(reason=Reason.UNSUPPORTED, detail=detail)
     answer = ending_of(kind, data)
     if rejected.reason is not Reason.DAMAGED or answer.ending is Ending.WHOLE:
         return rejected

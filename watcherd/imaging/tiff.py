@@ -144,6 +144,12 @@ def is_compressed(data: Content) -> bool:
     return page is not None and values(data, page, 259, limit=1) not in ([], [1])
 
 
+def is_old_jpeg(data: Content) -> bool:
+    """Whether the first page is compressed as TIFF 6.0 did it with JPEG (compression 6), which was given up in 1995."""
+    page = first_page(data)
+    return page is not None and values(data, page, 259, limit=1) == [6]
+
+
 def chain_is_whole(data: Content) -> bool:
     """Whether the directory of every page lies inside the data, and all that the first one points to."""
     form, page = _form_of(data), first_page(data)

@@ -44,7 +44,10 @@ def clean(message: object) -> str:
     """A library's message as one short printable line: nothing of a file reaches a log unescaped."""
     text = message.detail.strip().partition("\n")[0] if isinstance(message, pyvips.Error) else str(message)
     words = " ".join(text.split())
-    return "".join(c if c.isprintable() and c.isascii() else "?" for c in words)[:_LONGEST_DETAIL] or "no reason given"
+    return (
+        "".join(c if c.isprintable() and c.isascii() else "?" for c in words)[:_LONGEST_DETAIL]
+        or "the decoder does not say why"
+    )
 
 
 def says_out_of_memory(error: Exception) -> bool:

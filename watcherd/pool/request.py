@@ -27,6 +27,7 @@ class Request:
     faults: int = 0
     interruptions: int = 0
     not_before: float = 0.0
+    aside_since: float = 0.0
     suspect: bool = False
     whole_budget: bool = False
 

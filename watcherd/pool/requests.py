@@ -63,6 +63,8 @@ from watcherd.settings import LimitSettings, PoolSettings, RetrySettings
 
 RETRY = RetrySettings(first_delay_s=0.1, max_delay_s=2.0)
 """As often as the daemon tries, with shorter pauses: somebody waits for the answer."""
+PASSED_FOR_S = 5.0
+"""For so long others may pass an image that waits for memory (chosen: some hundred images)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,18 +158,25 @@ class Requests:
     def _dispatch(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         for slot in self.fleet.idle():
-            request = self._next()
+            request = self._next(now)
             if request is None:
                 break
             effects += self._assign(request, slot, now)
         return effects
 
-    def _next(self) -> Request | None:
-        """Those put aside first; of those whose worker ended with them, one at a time."""
+    def _next(self, now: float) -> Request | None:
+        """Those put aside first; of those whose worker ended with them, one at a time.
+
+        One that others have passed for long has the next free memory: small images could go on for ever.
+        """
         suspected = any(request.suspect for request in self._held.values())
         for ticket, request in self._aside.items():
-            if not (request.not_before or (request.suspect and suspected)) and self._fits(request):
+            if request.not_before or (request.suspect and suspected):
+                continue
+            if self._fits(request):
                 return self._aside.pop(ticket)
+            if now >= request.aside_since + PASSED_FOR_S:
+                return None
         first = next(iter(self._waiting.values()), None)
         return self._waiting.pop(first.ticket) if first and self._fits(first) else None
 
@@ -223,7 +232,7 @@ class Requests:
         asked = self.admission.ask(request.ticket, header.memory_bytes, whole_budget=request.whole_budget)
         if asked is Answer.LATER:
             request.memory_bytes = header.memory_bytes
-            self._put_aside(request, not_before=0.0)
+            self._put_aside(request, now)
             return [*let_go, *self._order(self.fleet.handle(Finished(slot=item.slot, rss_bytes=0), now), now)]
         request.header = header
         timeout_s = render_timeout_s(self.settings, len(request.image), header.pixels * header.frames, 1)
@@ -258,12 +267,13 @@ class Requests:
             return self._refuse(request, decided.reason, decided.detail)
         request.faults, request.interruptions = decided.faults, decided.interruptions
         request.suspect, request.whole_budget = decided.suspect, decided.whole_budget
-        self._put_aside(request, not_before=now + decided.delay_s)
+        self._put_aside(request, now, pause_s=decided.delay_s)
         return []
 
-    def _put_aside(self, request: Request, *, not_before: float) -> None:
+    def _put_aside(self, request: Request, now: float, *, pause_s: float = 0.0) -> None:
         self._forget(request)
-        request.slot, request.header, request.not_before = None, None, not_before
+        request.slot, request.header, request.not_before = None, None, now + pause_s if pause_s else 0.0
+        request.aside_since = request.aside_since or now
         self._aside[request.ticket] = request
 
     def _refuse(self, request: Request, reason: Reason, detail: str) -> list[Effect]:
