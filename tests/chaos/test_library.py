@@ -140,8 +140,7 @@ async def cancelled_in_hand(use: Callable[[ImageProcessingPool], asyncio.Task[ob
     async with ImageProcessingPool(2) as pool:
         await pool.process_batch([sized(1), sized(2)])
         task = use(pool)
-        while len(workers_of()) < 2:
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(eventually, lambda: len(workers_of()) == 2, within_s=10, what="two workers")
         await asyncio.sleep(0.5)  # both are in hand by now: they hang
         held = workers_of()
         assert len(held) == 2

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from watcherd.daemon.core import Core
-from watcherd.daemon.crew import FrameCame, WorkerEnded
 from watcherd.daemon.effects import (
     Acknowledge,
     AskHands,
@@ -49,6 +48,7 @@ from watcherd.model import (
     Variant,
 )
 from watcherd.naming import Mark
+from watcherd.pool.crew import FrameCame, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
@@ -70,6 +70,7 @@ from watcherd.watch.hands import (
     Refused,
     Remove,
     Removed,
+    Reply,
     StatMany,
     Stats,
 )
@@ -80,9 +81,6 @@ MEGAPIXELS = 100_000_000
 
 Play = Rendered | Ignored | Incomplete | Rejected | Failed | str
 """What a worker makes of a content: an outcome, or the name of the signal by which the content kills it."""
-
-Reply = Stats | Fetched | Collected | Published | Removed | Probed | Refused | Fault
-"""What the played hands answer."""
 
 
 @dataclass(slots=True)

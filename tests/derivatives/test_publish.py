@@ -295,8 +295,15 @@ def test_a_derivative_as_it_was_recorded_is_removed(folder: int, tmp_path: Path)
 
 def test_a_derivative_with_our_mark_is_removed_whatever_its_times(folder: int, tmp_path: Path) -> None:
     write(tmp_path, b"t.jpg", picture(STALE))
-    assert remove(At(directory=folder, name=b"t.jpg"), size_bytes=1, mtime_ns=1) is True
+    assert remove(At(directory=folder, name=b"t.jpg"), size_bytes=1_000, mtime_ns=1) is True
     assert names(tmp_path) == {b"a.jpg"}
+
+
+def test_another_derivative_of_ours_at_the_same_name_is_not_removed(folder: int, tmp_path: Path) -> None:
+    """What was to be removed is gone already; this one was made since, of another content."""
+    write(tmp_path, b"t.jpg", picture(STALE, size=2_000))
+    assert remove(At(directory=folder, name=b"t.jpg"), size_bytes=1_000, mtime_ns=1) is False
+    assert names(tmp_path) == {b"a.jpg", b"t.jpg"}
 
 
 def test_anothers_file_is_not_removed(folder: int, tmp_path: Path) -> None:

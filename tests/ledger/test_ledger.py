@@ -377,6 +377,24 @@ def test_a_root_keeps_its_number(path: str) -> None:
         assert (ledger.root_id(b"/srv/\xff"), ledger.roots()) == (second, {first: b"/srv/a", second: b"/srv/\xff"})
 
 
+def test_a_root_that_is_dropped_leaves_nothing_and_takes_nothing_of_the_others(ledger: Ledger) -> None:
+    first, second = ledger.root_id(b"/srv/a"), ledger.root_id(b"/srv/b")
+    for root in (first, second):
+        ledger.record(done(b"d/a.jpg", root=root))
+        ledger.record(pending(b"d/b.jpg", 5 + root, root=root))
+        ledger.set_listing(root, b"d", 7, 1, 0)
+    kept = ledger.entry(Source(second, b"d/a.jpg"))
+    ledger.drop_root(first)
+    ledger.commit()
+
+    assert ledger.roots() == {second: b"/srv/b"}
+    assert set(ledger.counts()) == {second}
+    assert (ledger.entry(Source(first, b"d/a.jpg")), ledger.listing(first, b"d")) == (None, None)
+    assert ledger.directories_below(first, b"") == []
+    assert (ledger.entry(Source(second, b"d/a.jpg")), ledger.listing(second, b"d")) == (kept, (7, 1, 0))
+    assert [twin.source.root for twin in ledger.twins(DIGEST, excluding=Source(9, b""))] == [second]
+
+
 def test_variants_are_remembered_in_the_order_of_their_first_use(ledger: Ledger) -> None:
     ledger.note_variants([("thumbnail", "jpg"), ("preview", "jpg")])
     ledger.note_variants([("preview", "webp"), ("thumbnail", "jpg"), ("preview", "webp")])

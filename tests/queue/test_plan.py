@@ -130,6 +130,20 @@ def test_a_missing_file_of_a_changed_recipe_is_made_in_one_go() -> None:
     assert decision == Do(variants=EVERY, job_class=JobClass.RECIPE, reason=DoReason.RECIPE)
 
 
+@pytest.mark.parametrize("kind", ["video", "pdf"])
+def test_what_was_ignored_for_want_of_a_decoder_comes_up_again_with_other_decoders(kind: str) -> None:
+    ignored = replace(in_state(State.IGNORED), detail=kind)
+    again = Do(variants=EVERY, job_class=JobClass.RECIPE, reason=DoReason.DECODERS)
+
+    assert (planned(ignored, seen_by=7), planned(ignored, seen_by=8)) == (Skip(state=State.IGNORED), again)
+
+
+def test_what_no_decoder_makes_a_picture_of_stays_ignored() -> None:
+    ignored = replace(in_state(State.IGNORED), detail="text")
+
+    assert planned(ignored, seen_by=8) == Skip(state=State.IGNORED)
+
+
 @pytest.mark.parametrize("state", [State.REJECTED, State.FAILED, State.QUARANTINED])
 def test_new_decoders_or_limits_give_another_chance(state: State) -> None:
     decision = planned(in_state(state, Reason.DAMAGED), seen_by=8)

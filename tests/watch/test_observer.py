@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -379,6 +380,66 @@ def test_a_stopped_observer_says_nothing_and_leaves_no_thread_and_no_descriptor(
     assert (our_threads(), inotify_descriptors()) == before
     assert not watch.observer.is_alive()
     assert [each for each in drained(watch.said) if isinstance(each, Doubt)] == []
+
+
+def renamed_away_and_made_anew(root: Path) -> None:
+    root.rename(root.with_name("away"))
+    root.mkdir()
+
+
+def replaced_at_once(root: Path) -> None:
+    root.with_name("new").mkdir()
+    root.with_name("new").rename(root)
+
+
+@pytest.mark.parametrize("swap", [renamed_away_and_made_anew, replaced_at_once, os.rmdir])
+def test_an_observer_ends_when_another_folder_stands_at_its_path(
+    root: Path, monkeypatch: pytest.MonkeyPatch, swap: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr("watcherd.watch.observer.PRESENCE_INTERVAL_S", 0.01)
+    with Watch(root) as watch:
+        swap(root)
+        assert watch.observer.join(PATIENCE_S)
+        assert not watch.observer.is_alive()
+
+
+def test_an_observer_outlasts_what_is_done_in_its_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: SimpleQueue[object] = SimpleQueue()
+    place = Observer._place
+
+    def looked(observer: Observer) -> tuple[int, int] | None:
+        found = place(observer)
+        looks.put(found)
+        return found
+
+    monkeypatch.setattr("watcherd.watch.observer.PRESENCE_INTERVAL_S", 0.01)
+    monkeypatch.setattr(Observer, "_place", looked)
+    with Watch(root) as watch:
+        (root / "a.jpg").write_bytes(b"picture")
+        watch.until(change(ChangeKind.CLOSED, b"a.jpg"))
+        for _ in range(3):
+            looks.get(timeout=PATIENCE_S)
+        assert watch.observer.is_alive()
+
+
+def test_an_observer_that_still_adds_its_watches_is_alive(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, at_it, go_on = Observer._begin, threading.Event(), threading.Event()
+
+    def slowly(observer: Observer) -> None:
+        at_it.set()
+        go_on.wait(PATIENCE_S)
+        begin(observer)
+
+    monkeypatch.setattr(Observer, "_begin", slowly)
+    watch = Watch(root)
+    watch.observer.start()
+    assert at_it.wait(PATIENCE_S)
+    alive = watch.observer.is_alive()
+    go_on.set()
+    watch.until(Watching(root=ROOT))
+    watch.observer.stop()
+    assert watch.observer.join(PATIENCE_S)
+    assert alive is True
 
 
 def test_an_observer_may_be_stopped_before_it_watches(root: Path) -> None:

@@ -44,6 +44,21 @@ def test_what_concerns_one_file_is_its_outcome(tmp_path: Path, number: int, outc
     assert reply == Refused(root=3, ticket=9, outcome=outcome, errno=number)
 
 
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL])
+def test_a_derivative_that_cannot_bear_its_name_is_a_failure_with_a_reason(tmp_path: Path, number: int) -> None:
+    reply = reached(tmp_path, "rename").failure(9, b"a.jpg", OSError(number, ""), Reason.WRITE_ERROR)
+    outcome = Failed(reason=Reason.WRITE_ERROR, detail=f"rename: {os.strerror(number)}")
+    assert reply == Refused(root=3, ticket=9, outcome=outcome, errno=number)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR])
+def test_a_folder_that_is_gone_while_a_derivative_is_written_took_the_source_with_it(
+    tmp_path: Path, number: int
+) -> None:
+    reply = reached(tmp_path, "create").failure(9, b"a.jpg", OSError(number, ""), Reason.WRITE_ERROR)
+    assert reply == Refused(root=3, ticket=9, outcome=Vanished(), errno=number)
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_missing_permission_names_the_call_and_the_user(tmp_path: Path, number: int) -> None:
     reply = reached(tmp_path, "create").failure(9, b"a.jpg", OSError(number, ""), Reason.WRITE_ERROR)

@@ -377,6 +377,33 @@ def test_a_root_that_is_suddenly_empty_deletes_nothing(bench: Bench, directory: 
     assert (scan.changes, scan.ended.result) == ([], ScanResult.ROOT_EMPTIED)
 
 
+ANOTHER_FILE_SYSTEM = "uuid=00000000000000000000000000000000 inode=2"
+
+
+def test_another_file_system_with_nothing_of_what_was_known_deletes_nothing(bench: Bench) -> None:
+    """A mount point may have files of its own that show while the disk is away."""
+    bench.ledger.root_id(os.fsencode(bench.root))
+    bench.done(b"a.jpg")
+    bench.done(b"d/b.jpg")
+    bench.ledger.set_identity(ROOT, ANOTHER_FILE_SYSTEM)
+    bench.ledger.commit()
+    bench.root.rename(bench.root.with_name("away"))
+    bench.file("NOT_MOUNTED", b"")
+    scan = bench.scan()
+    assert (scan.changes, scan.ended.result) == ([], ScanResult.ROOT_EMPTIED)
+
+
+def test_another_file_system_with_what_was_known_is_a_disk_that_was_replaced(bench: Bench) -> None:
+    bench.ledger.root_id(os.fsencode(bench.root))
+    for name in (b"a.jpg", b"d/b.jpg", b"d/lost.jpg"):
+        bench.done(name)
+    bench.ledger.set_identity(ROOT, ANOTHER_FILE_SYSTEM)
+    bench.ledger.commit()
+    os.unlink(bench.root / "d" / "lost.jpg")
+    scan = bench.scan()
+    assert (scan.deleted, scan.ended.unchanged, scan.ended.result) == ([b"d/lost.jpg"], 2, ScanResult.COMPLETE)
+
+
 def fail_for(name: bytes, number: int, call: Callable[..., Any]) -> Callable[..., Any]:
     def failing(path: Any, *args: Any, **fields: Any) -> Any:
         if path == name:

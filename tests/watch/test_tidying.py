@@ -64,7 +64,7 @@ def test_each_item_has_its_fate_in_the_order_of_asking(tmp_path: Path) -> None:
     fates = removed(
         tmp_path,
         (b"sub/foreign", 1, 1),
-        (b"sub/ours", 1, 1),
+        (b"sub/ours", 1_000, 1),
         (b"sub/missing", 1, 1),
         (b"gone/ours", 1, 1),
         (b"link/ours", 1, 1),
@@ -82,7 +82,7 @@ def test_a_folder_closed_to_us_fails_alone() -> None:
             write(root, name, picture(RIGHT))
         (root / "closed").chmod(0o555)
         with as_nobody():
-            fates = removed(root, (b"closed/a", 1, 1), (b"a", 1, 1))
+            fates = removed(root, (b"closed/a", 1_000, 1), (b"a", 1_000, 1))
         (root / "closed").chmod(0o755)
         left = names(root), names(root / "closed")
     assert fates == ((Fate.FAILED, errno.EACCES), (Fate.DONE, 0))

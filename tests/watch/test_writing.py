@@ -67,6 +67,16 @@ def test_the_longest_name_has_derivatives_too(tmp_path: Path) -> None:
     assert names(tmp_path) == {name, derivative}
 
 
+def test_a_name_that_the_file_system_does_not_take_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    stamp = write(tmp_path, b"a.jpg", b"source")
+    reply = publish_in(place_at(tmp_path), b"a.jpg", stamp, item(b"t" * 300 + b".jpg"))
+    assert isinstance(reply, Refused)
+    assert isinstance(reply.outcome, Failed)
+    assert (reply.outcome.reason, reply.errno) == (Reason.WRITE_ERROR, errno.ENAMETOOLONG)
+    assert reply.outcome.detail.endswith("File name too long")
+    assert names(tmp_path) == {b"a.jpg"}
+
+
 def test_a_source_that_is_another_now_gets_nothing(tmp_path: Path) -> None:
     stamp = write(tmp_path, b"a.jpg", b"source")
     write(tmp_path, b"a.jpg", b"edited")

@@ -142,18 +142,22 @@ class Attempts:
         while True:
             attempts = self._by_ticket.values()
             suspects = not any(attempt.job.suspect for attempt in attempts)
-            accept = partial(self._acceptable, full=one.full_roots(attempts, ahead))
+            accept = partial(self._acceptable, first=self._first(), full=one.full_roots(attempts, ahead))
             job = self._queue.pop(suspects=suspects, accept=accept)
             if job is None:
                 return effects
             effects.append(self._fetch(job, moment))
 
-    def _acceptable(self, job: Job, full: Container[int] = ()) -> bool:
-        if job.digest in self._digests or job.source.root in full:
-            return False
-        # One that was passed for long has the next free memory, or a stream of small ones would pass it for ever.
-        first = self._parking.overdue(self._now, self._digests)
-        if first is not None and first != job.source:
+    def _first(self) -> Source | None:
+        return self._parking.overdue(self._now, self._digests, self._is_online)
+
+    def replaced(self, source: Source) -> None:
+        """Another job has taken the place of a source's: its age is forgotten."""
+        self._parking.forget(source)
+
+    def _acceptable(self, job: Job, first: Source | None, full: Container[int] = ()) -> bool:
+        """`first`: a job that was passed for too long has the next free memory, and no other."""
+        if job.digest in self._digests or job.source.root in full or first not in {None, job.source}:
             return False
         needed = job.memory_bytes or 0
         return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(
@@ -388,7 +392,7 @@ class Attempts:
         self._admission.release(attempt.ticket)
         if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
             del self._digests[attempt.digest]
-        for job in self._parking.leave(self._acceptable):
+        for job in self._parking.leave(partial(self._acceptable, first=self._first())):
             self._queue.put_back(job)
         if attempt.phase is Phase.FETCHED and attempt.fetched is not None:
             return [CloseDescriptors(descriptors=(attempt.fetched.fd,))]

@@ -12,17 +12,18 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Self
 
-from watcherd.daemon import machine
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
-from watcherd.daemon.loop import Duty, Inbox, Loop
+from watcherd.daemon.loop import Duty, Loop
 from watcherd.daemon.statedir import StateDirectory, claim
 from watcherd.imaging.decoders import decoder_for, decoder_table
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.errors import LedgerDamaged, LedgerError
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
+from watcherd.pool import machine
 from watcherd.pool.fleet import Fleet
+from watcherd.pool.inbox import Inbox
 from watcherd.pool.processes import Workers
 from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
 from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan

@@ -13,7 +13,7 @@ from itertools import count
 
 from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.conditions import Conditions
-from watcherd.daemon.crew import Crew, FrameCame, WorkerBroke, WorkerEnded
+from watcherd.daemon.crew import CrewReports
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Effect, Moment, WatchedRoot
 from watcherd.daemon.intake import Intake, job_of
@@ -23,6 +23,7 @@ from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, Crashed, Entry, JobClass, Reason, State
 from watcherd.pool.admission import Admission
+from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import GiveUp, JobLost, NotStarted
 from watcherd.pool.sizing import wanted_workers
@@ -103,7 +104,7 @@ class Core:
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
-        self.crew = Crew(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
+        self.crew = CrewReports(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
         self._connect_arrivals(why_ignored, seen_by)
 
     def _connect_arrivals(self, why_ignored: Callable[[int, bytes], str | None], seen_by: int) -> None:

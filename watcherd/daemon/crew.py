@@ -4,13 +4,12 @@ Responsible for: checking what came from a worker, telling the fleet and the att
 Not responsible for: descriptors and processes (`pool/processes.py`), nor the fleet's decisions (`pool/fleet.py`).
 """
 
-from dataclasses import dataclass
-
 from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.effects import CloseDescriptors, Effect, Moment
 from watcherd.daemon.tally import Totals
+from watcherd.pool.crew import FrameCame, FromCrew, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
-from watcherd.pool.frames import Ended, Frame, FrameError, Identified, Ready, parse_from_worker
+from watcherd.pool.frames import Ended, FrameError, Identified, Ready, parse_from_worker
 from watcherd.pool.orders import Broke, Exited, NotStarted, WorkerReady
 from watcherd.pool.processes import Ending
 from watcherd.telemetry.log import get_logger
@@ -18,36 +17,7 @@ from watcherd.telemetry.log import get_logger
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameCame:
-    """A worker said something; its process id, and its size if it has ended a job (else 0)."""
-
-    slot: int
-    frame: Frame
-    rss_bytes: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerBroke:
-    """A worker does not keep to the protocol, or does not take what it is sent."""
-
-    slot: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerEnded:
-    """A worker's exit was seen."""
-
-    slot: int
-    ending: Ending
-
-
-FromPool = FrameCame | WorkerBroke | WorkerEnded | NotStarted
-
-
-class Crew:
+class CrewReports:
     """All workers, seen from the loop."""
 
     def __init__(self, *, fleet: Fleet, attempts: Attempts, totals: Totals) -> None:
@@ -57,7 +27,7 @@ class Crew:
         self.missing_layers: tuple[str, ...] = ()
         """What the last worker that got ready lacks of its fence."""
 
-    def take(self, item: FromPool, moment: Moment) -> list[Effect]:
+    def take(self, item: FromCrew, moment: Moment) -> list[Effect]:
         """Take in what a worker said, or how it ended."""
         match item:
             case FrameCame():

@@ -39,7 +39,7 @@ class Departures:
         self._is_online = is_online
         self._tickets = tickets
         self._asked: dict[int, Source] = {}
-        self._removing: dict[int, tuple[Source, bool]] = {}
+        self._removing: dict[int, tuple[Entry, bool]] = {}
         self.back: Callable[[Source, Moment], list[Effect]] | None = None
         """Where a source goes that is there again: handed in by the composition root."""
 
@@ -95,7 +95,7 @@ class Departures:
         source = self._asked.pop(ticket, None)
         removing = self._removing.pop(ticket, None)
         if source is None and removing is not None and removing[1]:
-            source = removing[0]
+            source = removing[0].source
         if source is not None:
             self.expect(source, moment.now + self._forget_after_s)
 
@@ -133,7 +133,7 @@ class Departures:
 
     def _remove(self, entry: Entry, *, forget: bool) -> Effect:
         ticket = next(self._tickets)
-        self._removing[ticket] = (entry.source, forget)
+        self._removing[ticket] = (entry, forget)
         known = self._ledger.known_variants()
         items = tuple(
             (path, derivative.size_bytes, derivative.mtime_ns)
@@ -149,14 +149,15 @@ class Departures:
         if any(fate is Fate.FAILED for fate, _ in reply.results):
             self.failed(reply.ticket, moment)
             return
-        source, forget = self._removing.pop(reply.ticket)
-        entry = self._ledger.entry(source)
+        asked, forget = self._removing.pop(reply.ticket)
+        entry = self._ledger.entry(asked.source)
         if entry is None:
             return
-        if not forget:
-            self._ledger.record(replace(entry, derivatives=()))
+        if not forget:  # what was made meanwhile of another content is none of those
+            left = tuple(derivative for derivative in entry.derivatives if derivative not in asked.derivatives)
+            self._ledger.record(replace(entry, derivatives=left))
         elif entry.gone_at_s is not None:
-            self._ledger.forget(source)
+            self._ledger.forget(asked.source)
 
 
 def _paths_of(entry: Entry, derivative: Derivative, known: tuple[tuple[str, str], ...]) -> list[bytes]:

@@ -16,6 +16,7 @@ from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Hands
 from watcherd.watch.observer import Observer
+from watcherd.watch.roots import RootState
 
 log = get_logger()
 
@@ -123,7 +124,7 @@ class _Watcher:
     observer: Observer
     restart_at: float = 0.0
     delay_s: float = FIRST_RESTART_S
-    was_online: bool = True
+    was: RootState = RootState.ONLINE
 
 
 def overdue_calls(core: Core, hands: Mapping[int, Hands], moment: Moment) -> list[Effect]:
@@ -178,8 +179,9 @@ class Health:
             self.carry_out(effect)
 
     def _look_after(self, root: int, watcher: _Watcher, now: float) -> None:
-        is_online = self.core.conditions.runnable(root)
-        came_back, watcher.was_online = is_online and not watcher.was_online, is_online
+        state = self.core.conditions.state(root)
+        came_back = state is RootState.ONLINE and watcher.was in {RootState.OFFLINE, RootState.HUNG}
+        watcher.was = state
         if came_back:  # what it watched may be unmounted since: it would be blind, and not know it
             self._replace(root, watcher, "root_came_back")
             watcher.delay_s, watcher.restart_at = FIRST_RESTART_S, 0.0

@@ -8,9 +8,10 @@ gone (`departures.py`).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
+from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.daemon.outcomes import Outcomes
@@ -58,7 +59,7 @@ class Intake:
         roots: Mapping[int, WatchedRoot],
         outcomes: Outcomes,
         departures: Departures,
-        in_hand: Container[Source],
+        in_hand: Attempts,
         why_ignored: Callable[[int, bytes], str | None],
         is_online: Callable[[int], bool],
         seen_by: int,
@@ -275,32 +276,24 @@ class Intake:
         known = entry or Entry(source=source, state=State.PENDING)
         if known.stamp is None or known.stamp[:2] != stamp[:2]:  # other content: nothing of the old one counts
             known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
-        sequence = self._ledger.next_sequence()
-        self._ledger.record(
-            replace(
-                known,
-                state=State.PENDING,
-                stamp=stamp,
-                job_class=job_class,
-                sequence=sequence,
-                reason=None,
-                detail="",
-                not_before_at_s=None,
-                gone_at_s=None,
-            )
+        pending = replace(
+            known,
+            state=State.PENDING,
+            stamp=stamp,
+            job_class=job_class,
+            sequence=self._ledger.next_sequence(),
+            reason=None,
+            detail="",
+            not_before_at_s=None,
+            gone_at_s=None,
         )
+        self._ledger.record(pending)
         self._queue.remove(source)
         self._outcomes.cancel(source)
-        self._queue.push(
-            Job(
-                source=source,
-                job_class=job_class,
-                sequence=sequence,
-                stamp=stamp,
-                queued_at=moment.now,
-                tolerant=tolerant,
-            )
-        )
+        self._in_hand.replaced(source)
+        job = job_of(pending, moment)
+        if job is not None:
+            self._queue.push(replace(job, tolerant=tolerant))
 
     # ---- pending rows
 

@@ -187,7 +187,7 @@ class Outcomes:
         now = self._ledger.entry(before.source)
         if now is None or now.state not in {State.REJECTED, State.QUARANTINED} or now.reason in _BY_PATH:
             return
-        if before.derivatives and before.digest and now.digest != before.digest:
+        if before.derivatives and before.digest and now.digest not in {None, before.digest}:
             self._outdated[before.source] = before
 
     def follow_up(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> list[Effect]:

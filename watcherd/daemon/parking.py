@@ -35,18 +35,17 @@ class Parking:
         """It has what it waited for, or its attempt has ended."""
         self._since.pop(source, None)
 
-    def overdue(self, now: float, in_work: Container[bytes]) -> Source | None:
+    def overdue(self, now: float, in_work: Container[bytes], is_online: Callable[[int], bool]) -> Source | None:
         """The job that has waited for memory longest, if that is too long, parked or on its way to another try.
 
-        Those that wait for a twin do not count.
+        Those that wait for a twin do not count, nor those of roots in which nothing can be done.
         """
-        waiting = [
-            (since, source)
-            for source, since in self._since.items()
-            if source not in self._jobs or self._jobs[source].digest not in in_work
-        ]
-        since, source = min(waiting, default=(now, None))
-        return source if now - since >= PASSED_FOR_S else None
+        late = [(since, source) for source, since in self._since.items() if now - since >= PASSED_FOR_S]
+        for _, source in sorted(late):
+            parked = self._jobs.get(source)
+            if is_online(source.root) and (parked is None or parked.digest not in in_work):
+                return source
+        return None
 
     def leave(self, may_run: Callable[[Job], bool]) -> list[Job]:
         """Take out the jobs that may run now."""

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from watcherd.daemon.effects import Moment
-from watcherd.daemon.loop import Inbox
+from watcherd.pool.inbox import Inbox
 
 
 @dataclass(frozen=True, slots=True)

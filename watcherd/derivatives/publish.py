@@ -111,12 +111,16 @@ def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome
 
 
 def remove(at: At, *, size_bytes: int, mtime_ns: int) -> bool:
-    """Remove a derivative that is as it was recorded, or that carries our mark. False: it is not ours, and stays."""
+    """Remove a derivative that is as it was recorded, or carries our mark and has the recorded size.
+
+    False: it stays, because it is not ours, or is another one of ours by now.
+    """
     standing = look(at.directory, at.name)
     if standing is None:
         return True
-    recorded = (standing.size_bytes, standing.mtime_ns) == (size_bytes, mtime_ns)
-    if standing.mark is None and not (recorded and _is_regular(at)):
+    if standing.size_bytes != size_bytes:
+        return False
+    if standing.mark is None and not (standing.mtime_ns == mtime_ns and _is_regular(at)):
         return False
     discard(at)
     return True

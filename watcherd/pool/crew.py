@@ -85,6 +85,8 @@ class Crew:
 
     def tell(self, slot: int, body: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> list[FromCrew]:
         """Send one message; the descriptors are closed."""
+        if descriptors:  # a new job: an end for memory from here on is about this time
+            self._out_of_memory.look()
         taken = slot in self._workers and self._workers.send(slot, body, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)

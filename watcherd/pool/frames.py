@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, get_type_hints
 
 from watcherd.model import Failed, Header, Ignored, Incomplete, Reason, Rejected, Rendered, Variant
@@ -147,12 +147,17 @@ def _limits_body(limits: LimitSettings) -> Mapping[str, object]:
     return asdict(limits)
 
 
+@cache
+def _vocabularies() -> tuple[tuple[str, type[StrEnum]], ...]:
+    """The fields of a variant that are words of a closed vocabulary."""
+    types = get_type_hints(Variant).items()
+    return tuple((name, kind) for name, kind in types if isinstance(kind, type) and issubclass(kind, StrEnum))
+
+
 def _variant(body: dict[str, Any]) -> Variant:
-    types = get_type_hints(Variant)
-    values = {f.name: body[f.name] for f in fields(Variant)}
-    for name, kind in types.items():
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
-            values[name] = kind(values[name])
+    values = {field.name: body[field.name] for field in fields(Variant)}
+    for name, kind in _vocabularies():
+        values[name] = kind(values[name])
     values["background"] = tuple(values["background"])
     return Variant(**values)
 

@@ -50,6 +50,10 @@ class OutOfMemory:
     def __init__(self) -> None:
         self._before = _oom_kills()
 
+    def look(self) -> None:
+        """Take note of the count now: what struck before is not about what comes."""
+        self._before = _oom_kills()
+
     def has_struck(self) -> bool:
         """A SIGKILL that nobody owns up to, and a count that has risen, belong together as far as can be told."""
         before, self._before = self._before, _oom_kills()

@@ -234,13 +234,15 @@ class Roots:
     def _fault(self, event: Fault, root: _Root, now: float) -> tuple[Command, ...]:
         if root.state is not RootState.ONLINE:
             return ()
-        if event.of_root or event.errno in _PAUSING_AT_ONCE:
+        if event.errno in _PAUSING_AT_ONCE:
             alike = [
                 (number, one)
                 for number, one in self._roots.items()
                 if one.file_system == root.file_system and one.state is RootState.ONLINE
             ]
             return tuple(command for number, one in alike for command in self._pause(number, one, now, event.errno))
+        if event.of_root:
+            return self._pause(event.root, root, now, event.errno)
         if event.errno != errno.EIO:
             return ()
         root.eio_sources.add(event.source)

@@ -159,9 +159,12 @@ class Walk:
         return bool(known) and not any(self._is_there(entry) for entry in known)
 
     def _some_known(self) -> Iterator[Entry]:
-        yield from self._reader.entries(self._root, b"", limit=_SAMPLE)
-        for directory in self._reader.directories_below(self._root, b""):
+        """Entries from as many folders as it takes."""
+        waiting = [b""]
+        while waiting:
+            directory = waiting.pop()
             yield from self._reader.entries(self._root, directory, limit=_SAMPLE)
+            waiting += self._reader.directories_below(self._root, directory)
 
     def _is_there(self, entry: Entry) -> bool:
         try:
