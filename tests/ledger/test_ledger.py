@@ -565,3 +565,54 @@ def test_no_question_of_the_hot_path_reads_a_whole_table(ledger: Ledger, monkeyp
     assert len(statements) >= 10
     assert [plan for plan in plans if plan[1].startswith("SCAN") and "USING INDEX" not in plan[1]] == []
     assert [plan for plan in plans if "TEMP B-TREE" in plan[1]] == []
+
+
+# -- entries from memory
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["record", "begin", "forget", "drop", "commit"]), st.integers(0, 5), st.integers(0, 3)
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=40)
+def test_what_is_answered_from_memory_is_what_the_file_holds(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]
+) -> None:
+    path = str(tmp_path_factory.mktemp("ledger") / "ledger.sqlite3")
+    with Ledger.open(path) as ledger:
+        root = ledger.root_id(b"/photos")
+        for step, number, variety in steps:
+            source = Source(root, b"d%d/%d.jpg" % (number % 2, number))
+            match step:
+                case "record":
+                    ledger.record(done(source.path, root, width=variety, in_hand=variety == 1))
+                case "begin":
+                    ledger.begin_attempt(source)
+                case "forget":
+                    ledger.forget(source)
+                case "drop":
+                    ledger.drop_root(root)
+                    root = ledger.root_id(b"/photos")
+                case _:
+                    ledger.commit()
+        ledger.commit()
+        with Ledger.open(path, read_only=True) as fresh:
+            for number in range(6):
+                source = Source(root, b"d%d/%d.jpg" % (number % 2, number))
+                assert fresh.entry(source) == ledger.entry(source)
+
+
+def test_a_pass_that_is_taken_back_is_not_remembered(ledger: Ledger) -> None:
+    root = ledger.root_id(b"/photos")
+    ledger.record(done(b"a.jpg", root))
+    ledger.commit()
+    ledger.record(done(b"a.jpg", root, width=7))
+    ledger._take_back()
+
+    entry = ledger.entry(Source(root, b"a.jpg"))
+    assert entry is not None
+    assert entry.width == 0

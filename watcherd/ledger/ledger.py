@@ -47,6 +47,10 @@ _HIGHEST_SEQUENCE = f"""SELECT max(highest) FROM (
     UNION ALL SELECT max(sequence) FROM source WHERE gone_at_s IS NOT NULL)"""  # noqa: S608
 
 
+_MOST_RECENT = 256
+"""So many entries are kept in memory: those of the sources that are in hand."""
+
+
 class Ledger(Queries):
     """A ledger that is open. Use it as a context manager, in one thread; leaving it drops what was not committed."""
 
@@ -69,13 +73,15 @@ class Ledger(Queries):
             check(connection, path, read_only=read_only)
             if not read_only:
                 prepare(connection, path)
-            return cls(connection, path)
+            ledger = cls(connection, path)
         except sqlite3.Error as error:
             connection.close()
             raise translated(error, "open", path) from error
         except BaseException:
             connection.close()
             raise
+        ledger._most_recent = 0 if read_only else _MOST_RECENT  # others write to what a reader reads
+        return ledger
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         super().__init__(connection, path)
@@ -83,6 +89,8 @@ class Ledger(Queries):
         self._variant_numbers: dict[str, int] = {}
         self._sequence: int | None = None
         self._identity = identity(path)
+        self._recent: dict[Source, Entry] = {}
+        self._most_recent = 0
 
     def __enter__(self) -> Self:
         return self
@@ -116,12 +124,26 @@ class Ledger(Queries):
 
     # -- sources
 
+    def entry(self, source: Source) -> Entry | None:
+        """What is remembered of one source. An attempt asks for it some five times; the file is asked once."""
+        known = self._recent.get(source)
+        if known is None and (known := super().entry(source)) is not None:
+            self._remember(known)
+        return known
+
+    def _remember(self, entry: Entry) -> None:
+        self._recent.pop(entry.source, None)
+        self._recent[entry.source] = entry
+        while len(self._recent) > self._most_recent:
+            del self._recent[next(iter(self._recent))]
+
     def record(self, entry: Entry, *, keep_listing: bool = False) -> None:
         """Write an entry with all its derivatives, in place of what was known of its source.
 
         Its folder then counts as changed (`listing` gives None), unless `keep_listing`.
         """
         self._begin()
+        self._remember(entry)
         directory = self._directory_made(entry.source.root, entry.source.directory)
         values = (directory, entry.source.name, *source_values(entry), entry.state in _FAILURES)
         number = self._written_number(values)
@@ -134,6 +156,7 @@ class Ledger(Queries):
     def begin_attempt(self, source: Source) -> bool:
         """Note that a worker is about to get this source; False where nothing is known of it."""
         self._begin()
+        self._recent.pop(source, None)
         directory = self._directory(source.root, source.directory)
         sql = "UPDATE source SET in_hand = 1 WHERE directory = ? AND name = ?"
         return self._write(sql, directory, source.name).rowcount == 1
@@ -141,6 +164,7 @@ class Ledger(Queries):
     def forget(self, source: Source) -> None:
         """Remove all that is known of a source, and its folder where nothing else is known in there."""
         self._begin()
+        self._recent.pop(source, None)
         directory = self._directory(source.root, source.directory)
         sql = "DELETE FROM source WHERE directory = ? AND name = ? RETURNING id"
         for (number,) in self._write(sql, directory, source.name).fetchall():
@@ -168,6 +192,8 @@ class Ledger(Queries):
     def drop_root(self, root: int) -> None:
         """Forget a root and all that is in it."""
         self._begin()
+        self._recent.clear()
+        self._known_directories.clear()
         self._write("DELETE FROM derivative WHERE source IN (SELECT id FROM source WHERE root = ?)", root)
         for table, column in (("source", "root"), ("directory", "root"), ("root", "id")):
             self._write(f"DELETE FROM {table} WHERE {column} = ?", root)  # noqa: S608  names of ours
@@ -235,6 +261,7 @@ class Ledger(Queries):
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+        self._recent.clear()
         self._known_directories.clear()
         self._variant_numbers.clear()
         self._variants.clear()
