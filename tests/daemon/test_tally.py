@@ -3,7 +3,19 @@
 import pytest
 
 from watcherd.daemon.tally import KEYS, Scope, Tally
-from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Rendered, Source, State, Vanished
+from watcherd.model import (
+    Disturbed,
+    Failed,
+    Ignored,
+    Incomplete,
+    Outcome,
+    Reason,
+    Rejected,
+    Rendered,
+    Source,
+    State,
+    Vanished,
+)
 
 HERE = Source(1, b"a/b.jpg")
 
@@ -77,3 +89,12 @@ def test_a_tally_knows_which_of_its_scans_have_yet_to_end(tally: Tally) -> None:
     tally.scanned(5)
     tally.scanned(None)
     assert not tally.scanning(5)
+
+
+def test_an_incomplete_source_that_is_rendered_later_counts_once(tally: Tally) -> None:
+    incomplete = Incomplete(reason=Reason.TRUNCATED, detail="")
+    tally.ended(HERE, incomplete, State.INCOMPLETE, 0)
+    tally.ended(HERE, incomplete, State.INCOMPLETE, 0)
+    tally.ended(HERE, Rendered(), State.DONE, 2)
+
+    assert (tally.counts(5)["incomplete"], tally.counts(5)["rendered"], tally.counts(5)["sources"]) == (0, 1, 1)

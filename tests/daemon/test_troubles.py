@@ -98,6 +98,8 @@ def test_a_change_while_a_retry_waits_takes_its_place(world: World) -> None:
 
 def test_an_attempt_that_was_asked_for_takes_the_place_of_the_retry_that_waits(world: World) -> None:
     fails_and_waits(world)
+    world.run(6)
+    assert world.core.outcomes.waiting == 1
     world.plays.clear()
     world.slow.add(b"bad")
     ask_for(world, b"a.jpg")

@@ -75,8 +75,12 @@ def scan(
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
         loop.run(course.is_over)
         progress(core.tally.counts(SCAN_TICKET), 0)
+        unreadable = core.tally.unreadable(SCAN_TICKET)
         return ScanReport(
-            counts=core.tally.close(SCAN_TICKET), exit_code=course.exit_code, unfinished=course.unfinished
+            counts=core.tally.close(SCAN_TICKET),
+            unreadable=unreadable,
+            exit_code=course.exit_code,
+            unfinished=course.unfinished,
         )
 
 

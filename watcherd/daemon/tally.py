@@ -1,6 +1,7 @@
 """The tally of a scan: how many sources ended how.
 
-Each source counts once, by its last outcome; sources that the scanner found unchanged count by the state they are in.
+An incomplete source that is rendered later, or judged otherwise, counts by that end alone. Sources that the scanner
+found unchanged count by the state they are in.
 """
 
 from collections import Counter
@@ -58,17 +59,19 @@ class Tally:
 
     def __init__(self) -> None:
         self._scopes: dict[int, tuple[Scope, Counter[str]]] = {}
+        self._incomplete: dict[int, set[Source]] = {}
         self._scans: Counter[int] = Counter()
         self._unreadable: Counter[int] = Counter()
 
     def open(self, ticket: int, scope: Scope) -> None:
         """Begin to count."""
         self._scopes[ticket] = (scope, Counter())
+        self._incomplete[ticket] = set()
 
     def close(self, ticket: int) -> dict[str, int]:
         """The counts, and no more counting."""
         counts = self.counts(ticket)
-        for kept in (self._scopes, self._scans, self._unreadable):
+        for kept in (self._scopes, self._incomplete, self._scans, self._unreadable):
             kept.pop(ticket, None)
         return counts
 
@@ -113,8 +116,14 @@ class Tally:
         key = _key(outcome, state)
         if key is None:
             return
-        for scope, counter in self._scopes.values():
+        for ticket, (scope, counter) in self._scopes.items():
             if scope.covers(source):
+                waiting = self._incomplete[ticket]
+                if source in waiting:
+                    waiting.remove(source)
+                    counter["incomplete"] -= 1
+                if key == "incomplete":
+                    waiting.add(source)
                 counter[key] += 1
                 counter["derivatives"] += derivatives
 
