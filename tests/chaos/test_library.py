@@ -245,6 +245,7 @@ CARELESS = {
         """,
     "is_interrupted_in_a_batch": """
         import asyncio
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         async def main():
             async with ImageProcessingPool(2) as pool:
                 batch = asyncio.create_task(pool.process_batch([HANG] * 10))
