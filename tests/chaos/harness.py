@@ -203,7 +203,11 @@ class Daemon:
                 raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.raw()[-2000:]}")
             return [line for line in self.lines(event) if where is None or where(line)]
 
-        return eventually(found, within_s=within_s, what=f"log line {event}")[0]
+        try:
+            return eventually(found, within_s=within_s, what=f"log line {event}")[0]
+        except AssertionError as error:
+            error.add_note(f"the log ends with:\n{self.raw()[-4000:]}")
+            raise
 
     def outcomes(self, *, run: int | None = None) -> Counter[str]:
         """How the attempts of a run ended."""
