@@ -1,5 +1,7 @@
 """A ledger is kept off file systems of other machines."""
 
+import os
+
 import pytest
 
 from watcherd.ledger.errors import LedgerUnsafe
@@ -42,8 +44,11 @@ def test_file_systems_of_other_machines_are_known(kind: bytes, expected: bool) -
     assert is_network(kind) == expected
 
 
-def test_a_local_folder_passes(tmp_path: object) -> None:
+def test_a_local_folder_passes(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    monkeypatch.setattr("watcherd.ledger.location.file_system_of", lambda path, _: asked.append(path) or b"ext4")
     require_local(str(tmp_path))
+    assert asked == [os.path.realpath(os.fsencode(str(tmp_path)))]
 
 
 def test_a_share_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

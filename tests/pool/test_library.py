@@ -272,7 +272,7 @@ def test_leaving_the_asynchronous_context_waits_for_what_was_submitted() -> None
     async def use() -> list[int]:
         async with ImageProcessingPool(1) as pool:
             tasks = [asyncio.create_task(pool.process_image(image)) for image in many(3)]
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # lets the tasks begin
         return widths([await task for task in tasks])
 
     assert asyncio.run(use()) == [40, 41, 42]
