@@ -135,8 +135,10 @@ class Daemon:
         return self
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send it a signal. What runs on another core stops a moment after SIGSTOP; this waits for that."""
         os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
 
     def ended(self, within_s: float = 30) -> int:
         """Its exit code, once it has one."""
