@@ -35,6 +35,7 @@ DOORS = {
     **dict.fromkeys(("pillow_heif", "pillow_jxl", "rawpy", "pypdfium2", "av"), "watcherd.imaging."),
     "sqlite_utils": "watcherd.ledger.",
 }
+CHANCE_FROM = {"watcherd.daemon.composition", "watcherd.pool.library"}
 NO_MODULES = {"utils", "helpers", "common", "types", "constants", "manager", "exceptions", "base"}
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40
@@ -103,6 +104,11 @@ def test_pure_modules_import_values_only(path: Path) -> None:
         allowed = [name for name in imports(path) if name.split(".")[0] in VALUE_MODULES or is_pure(name)]
 
         assert sorted(set(imports(path)) - set(allowed)) == []
+
+
+@every_module
+def test_chance_is_handed_in_where_a_program_is_put_together(path: Path) -> None:
+    assert "random" not in imports(path) or dotted(path) in CHANCE_FROM
 
 
 @every_module

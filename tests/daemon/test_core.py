@@ -362,6 +362,20 @@ def test_a_source_that_kills_its_worker_is_quarantined_after_three(world: World)
     assert world.core.totals.ended == {"crashed": 3, "rendered": 1}
 
 
+@pytest.mark.parametrize(("jitter", "delay_s"), [(0.0, 2.5), (0.5, 3.75), (0.9, 4.75)])
+def test_the_wait_before_another_attempt_follows_the_jitter_that_is_handed_in(
+    world: World, jitter: float, delay_s: float
+) -> None:
+    world.plays[b"poison"] = "SIGSEGV"
+    world.jitter = jitter
+    world.put(b"poison.jpg", b"poison")
+    world.run(2)
+
+    due_at_s = world.entry(b"poison.jpg").not_before_at_s or 0.0
+    died_at_s = due_at_s - delay_s
+    assert 0.5 <= died_at_s - (world.moment.wall_s - 2) < 1.0
+
+
 def test_attempts_are_counted_over_restarts(world: World) -> None:
     world.plays[b"poison"] = "SIGSEGV"
     world.put(b"poison.jpg", b"poison")

@@ -125,6 +125,7 @@ class World:
     most_workers: int = 2
     budget_bytes: int = 1 << 30
     patient: bool = True
+    jitter: float = 0.5
     seen_by: int = SEEN_BY
     disk: dict[bytes, File] = field(default_factory=dict)
     plays: dict[bytes, Play] = field(default_factory=dict)
@@ -172,6 +173,7 @@ class World:
             seen_by=self.seen_by,
             why_ignored=lambda _, path: "hidden" if os.path.basename(path).startswith(b".") else None,
             patient=self.patient,
+            jitter=lambda: self.jitter,
         )
         self.workers.clear()
         self._inbox.clear()

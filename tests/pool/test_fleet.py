@@ -35,7 +35,13 @@ from watcherd.pool.orders import (
     Terminate,
     WorkerReady,
 )
-from watcherd.pool.restarts import FIRST_RESPAWN_DELAY_S, MAX_BOOT_FAILURES, MAX_RESPAWN_DELAY_S, MAX_UNEXPLAINED
+from watcherd.pool.restarts import (
+    FIRST_RESPAWN_DELAY_S,
+    MAX_BOOT_FAILURES,
+    MAX_KILLED_DELAY_S,
+    MAX_RESPAWN_DELAY_S,
+    MAX_UNEXPLAINED,
+)
 from watcherd.pool.slots import Busy, Idle, Mode, Resting, Starting, Stopping
 from watcherd.settings import PoolSettings
 
@@ -475,12 +481,47 @@ def test_kills_from_outside_while_starting_only_space_the_starts_out() -> None:
         assert deadline is not None
         waits.append(round(deadline - course.now, 3))
         assert course.tick(deadline - course.now) == [Spawn(slot=0)]
+    assert waits == [0.1, 0.2, 0.4, 0.8, *[MAX_KILLED_DELAY_S] * 4]
+
+
+def test_failures_to_start_space_the_starts_out_until_no_more_are_made() -> None:
+    course = Course(most=2).idle()
+    waits = []
+    for _ in range(8):
+        assert Spawn(slot=1) in course.tick(wanted=2)
+        course.told(Exited(slot=1, how="exit 1"))
+        waits.append(round((course.fleet.next_deadline() or 0.0) - course.now, 3))
+        course.now += waits[-1]
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, MAX_RESPAWN_DELAY_S, MAX_RESPAWN_DELAY_S]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
+def test_workers_that_were_ready_are_replaced_at_once_however_often_they_are_killed(how: str) -> None:
+    course = Course(most=2)
+    for _ in range(50):
+        course.busy(workers=2)
+        course.told(Exited(slot=0, how=how), Exited(slot=1, how=how))
+        assert course.tick(wanted=2) == [Spawn(slot=0), Spawn(slot=1)]
+        course.told(
+            *(WorkerReady(slot=slot) for slot in (0, 1)), *(Exited(slot=slot, how="SIGKILL") for slot in (0, 1))
+        )
+
+
+def test_a_kill_of_a_worker_at_work_does_not_hide_that_others_cannot_start() -> None:
+    course = Course(most=2).busy()
+    for _ in range(MAX_BOOT_FAILURES):
+        course.tick(MAX_RESPAWN_DELAY_S, wanted=2)
+        course.told(Exited(slot=1, how="exit 1"))
+    assert course.fleet.degraded
+    course.told(Exited(slot=0, how="SIGKILL"))
+    course.tick(MAX_RESPAWN_DELAY_S, wanted=1)
+    orders = course.told(Exited(slot=0, how="exit 1"))
+    assert [type(order) for order in orders] == [GiveUp]
 
 
 def test_a_worker_that_gets_ready_lets_the_next_one_start_at_once() -> None:
     course = Course(most=2).idle(workers=2)
-    course.told(Exited(slot=0, how="SIGKILL"))
+    course.told(Exited(slot=0, how="exit 1"))
     assert course.fleet.next_deadline() is None or course.tick(wanted=2) == []
     assert course.tick(FIRST_RESPAWN_DELAY_S, wanted=2) == [Spawn(slot=0)]
     course.told(Exited(slot=1, how="SIGKILL"), WorkerReady(slot=0))

@@ -6,6 +6,7 @@ Not responsible for: what happens in between (`loop.py`, `core.py`), and how a r
 
 import hashlib
 import os
+import random
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -122,6 +123,7 @@ class Composition:
             seen_by=self.seen_by,
             why_ignored=lambda root, path: why_ignored(path, globs=self._globs[root]),
             patient=patient,
+            jitter=random.random,
         )
 
     def _root(self, settings: RootSettings, table: tuple[mounts.Mount, ...]) -> WatchedRoot:

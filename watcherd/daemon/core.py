@@ -6,7 +6,6 @@ watched file. The tests drive it with scripted inputs and a clock moved by hand.
 """
 
 import os
-import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -56,12 +55,14 @@ class Core:
         seen_by: int,
         why_ignored: Callable[[int, bytes], str | None],
         patient: bool,
+        jitter: Callable[[], float],
     ) -> None:
         self.settings = settings
         self.ledger = ledger
         self.roots = dict(roots)
         self.most_workers = most_workers
         self.patient = patient
+        self._jitter = jitter
         self.tally = Tally()
         self.queue = JobQueue()
         self.settle = Settle(settings.settle)
@@ -82,7 +83,7 @@ class Core:
             grace_s=self.settings.settle.incomplete_grace_s,
             seen_by=seen_by,
             patient=self.patient,
-            jitter=random.random,
+            jitter=self._jitter,
             tally=self.tally,
             totals=self.totals,
         )

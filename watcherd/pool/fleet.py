@@ -20,7 +20,8 @@ commands, and compares wanted with actual on every call, so that no step has to 
   healthy worker answers by leaving. Each step is taken once, and the first reason stands.
 - Deaths and breaches that no source explains (while idle) are counted, and those while starting are boot failures.
   Too many of them (`restarts.py`), and the fleet gives up: restarting cannot cure it, the service manager decides.
-  Kills from outside are not counted; like all deaths they space the next start out, until a worker gets ready.
+  Both space the next start out, until a worker gets ready. Kills from outside are not counted, and a worker that was
+  ready, killed or brought down by a source, is replaced at once: it was proof that starting works.
 - Draining ends idle workers and lets busy ones finish; halting ends all, and there is no way back. Halted means: no
   worker left.
 - `next_deadline` is exact: before it `tick` has nothing to do, and at it something, while nothing else happens and
@@ -250,7 +251,6 @@ class Fleet:
         match state:
             case Busy(job=job, since=since):
                 self._busy_s += now - since
-                self._restarts.space_out(now)
                 return [JobLost(slot=event.slot, job=job, outcome=_end_of_busy(event.how))]
             case Stopping():
                 return self._job_lost(event.slot, state)
@@ -259,8 +259,8 @@ class Fleet:
                 return self._boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
             case Idle() | Resting() if not outside:
                 return self._give_up(self._restarts.died_unexplained(event.how, now))
-            case Starting() | Idle() | Resting():
-                self._restarts.space_out(now)
+            case Starting():
+                self._restarts.killed_while_starting(now)
         return []
 
     def _job_lost(self, slot: int, state: Stopping) -> list[Command]:

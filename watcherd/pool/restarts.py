@@ -11,6 +11,8 @@ UNEXPLAINED_WINDOW_S = 60.0
 MAX_BOOT_FAILURES = 3
 FIRST_RESPAWN_DELAY_S = 0.1
 MAX_RESPAWN_DELAY_S = 5.0
+MAX_KILLED_DELAY_S = 1.0
+"""Whoever kills workers while they start is outlasted, at the price of a start a second and no more."""
 
 
 class Restarts:
@@ -31,10 +33,9 @@ class Restarts:
         """Starting works: nothing stands in the way of the next."""
         self._boot_failures, self._delay_s, self.not_before = 0, 0.0, now
 
-    def space_out(self, now: float) -> None:
-        """Each death in a row without a worker getting ready doubles the pause before the next start."""
-        self._delay_s = min(self._delay_s * 2 or FIRST_RESPAWN_DELAY_S, MAX_RESPAWN_DELAY_S)
-        self.not_before = now + self._delay_s
+    def killed_while_starting(self, now: float) -> None:
+        """Somebody killed a worker before it was ready: that says nothing of whether workers can start."""
+        self._space_out(now, MAX_KILLED_DELAY_S)
 
     def boot_failed(self, detail: str, now: float) -> str | None:
         """A worker did not get ready by its own doing. Why to give up, or None.
@@ -42,17 +43,22 @@ class Restarts:
         Workers that fail together (the system had no process left for a moment) have failed once.
         """
         self._boot_failures += now >= self.not_before
-        self.space_out(now)
+        self._space_out(now, MAX_RESPAWN_DELAY_S)
         if not self.cannot_start:
             return None
         return f"{self._boot_failures} workers in a row could not start: {detail}"
 
     def died_unexplained(self, how: str, now: float) -> str | None:
         """A worker ended that held no job, and nobody killed it. Why to give up, or None."""
-        self.space_out(now)
+        self._space_out(now, MAX_RESPAWN_DELAY_S)
         self._unexplained.append(now)
         while self._unexplained[0] < now - UNEXPLAINED_WINDOW_S:
             self._unexplained.popleft()
         if len(self._unexplained) <= MAX_UNEXPLAINED:
             return None
         return f"{len(self._unexplained)} idle workers died within {UNEXPLAINED_WINDOW_S:.0f} s ({how})"
+
+    def _space_out(self, now: float, most_s: float) -> None:
+        """Each end in a row without a worker getting ready doubles the pause before the next start."""
+        self._delay_s = max(min(self._delay_s * 2 or FIRST_RESPAWN_DELAY_S, most_s), self._delay_s)
+        self.not_before = now + self._delay_s
