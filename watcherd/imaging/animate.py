@@ -12,6 +12,7 @@ from watcherd.imaging.marks import xmp_packet
 from watcherd.imaging.master import Task, scaled
 from watcherd.imaging.opening import open_frames
 from watcherd.imaging.sniff import Kind
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 from watcherd.model import AnimationPolicy, OutputFormat, Rejected, Variant
 from watcherd.naming import Mark
@@ -32,7 +33,7 @@ def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int]
     """The encoded animation and its size."""
     decoder = decoder_for(task.kind)
     if isinstance(decoder, Rejected):
-        raise NotImplementedError(decoder.detail)
+        raise UnsupportedFormError(decoder.detail)
     strip = open_frames(decoder, task.data, frames_of(task, variant)).copy_memory()
     page_height = strip.get("page-height")
     sizes = plan(strip.width, page_height, variant)

@@ -13,6 +13,7 @@ from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
 from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
 from watcherd.imaging.vips import clean
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
@@ -109,7 +110,7 @@ def _look(kind: Kind, decoder: Decoder, data: Content) -> Look | Rejected:
         return _look_with(kind, decoder, data)
     except MemoryError:
         raise
-    except NotImplementedError as error:
+    except UNSUPPORTED_FORMS as error:
         return Rejected(reason=Reason.UNSUPPORTED, detail=f"this form of {kind} cannot be read: {clean(error)}")
     except Exception as error:  # noqa: BLE001
         if decoder.fallback is not None:
@@ -132,7 +133,7 @@ def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
 def _look_at_jpeg(decoder: Decoder, data: Content) -> Look:
     frame = jpeg.frame_of(data)
     if 8 < frame.depth <= 16:
-        raise NotImplementedError(f"{frame.depth} bits a sample, only 8 are supported")
+        raise UnsupportedFormError(f"{frame.depth} bits a sample, only 8 are supported")
     image = open_picture(Kind.JPEG, decoder, data, shrink=1.0, strict=False)
     streams, bands = not frame.progressive, image.bands
     pixel_bytes = bands if streams else frame.samples * _COEFFICIENT_BYTES

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from watcherd.imaging.sniff import Kind
 from watcherd.model import Reason, Rejected
 
-TABLE_REVISION = 1
+TABLE_REVISION = 2
 """Raised by hand when the code around the decoders learns to read what it used to reject."""
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.pillow import attach
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 
 with suppress(ImportError):  # the extra is not installed
@@ -55,7 +56,7 @@ def read(data: Content, *, shrink: float) -> pyvips.Image:
         return pyvips.Image.jpegload_buffer(pixels, fail_on="error").autorot()
     form = _FORMS.get(info.mode)
     if form is None:
-        raise NotImplementedError(f"pixels of the form {info.mode}")
+        raise UnsupportedFormError(f"pixels of the form {info.mode}")
     bands, sample, interpretation = form
     image = pyvips.Image.new_from_memory(pixels, info.width, info.height, bands, sample)
     image = image.copy(interpretation=interpretation)

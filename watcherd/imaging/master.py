@@ -17,6 +17,7 @@ from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UNSUPPORTED_FORMS
 from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, warned
 from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
@@ -117,6 +118,8 @@ def _fault_of(task: Task, error: Exception) -> _Fault:
         return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return _Fault(Reason.TOO_MANY_PIXELS, f"more pixels inside than max_pixels = {task.limits.max_pixels}")
+    if isinstance(error, UNSUPPORTED_FORMS):
+        return _Fault(Reason.UNSUPPORTED, f"this form of {task.kind} cannot be read: {clean(error)}")
     return _Fault(Reason.DAMAGED, clean(error))
 
 

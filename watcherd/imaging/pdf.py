@@ -12,6 +12,7 @@ from typing import Any
 
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 
 with suppress(ImportError):  # the extra is not installed
@@ -54,7 +55,7 @@ def _first_page(data: Content) -> Iterator[Any]:
         document = pypdfium2.PdfDocument(bytes(data))
     except pypdfium2.PdfiumError as error:
         if FPDF_GetLastError() == FPDF_ERR_PASSWORD:
-            raise NotImplementedError("it wants a password") from error
+            raise UnsupportedFormError("it wants a password") from error
         raise
     try:
         page = document[0]

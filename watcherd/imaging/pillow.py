@@ -15,6 +15,7 @@ from PIL import (  # noqa: F401
     BmpImagePlugin,
     IcoImagePlugin,
     Image,
+    ImageCms,
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
@@ -27,7 +28,9 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
+from watcherd.imaging.psd import require_readable
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 from watcherd.imaging.window import Window
 
@@ -66,7 +69,9 @@ def opened(data: Content, name: str, *, max_pixels: int | None, strict: bool) ->
 
 
 def size_of(data: Content, name: str) -> tuple[int, int]:
-    """Width and height as they are stored, from the header."""
+    """Width and height as they are stored, from the header. Raises UnsupportedFormError for what has no reader."""
+    if name == "PSD":
+        require_readable(data)
     with opened(data, name, max_pixels=None, strict=False) as picture:
         return picture.size
 
@@ -111,7 +116,10 @@ def _to_vips(picture: Image.Image) -> pyvips.Image:
     mode = _MODES.get(picture.mode) or _TRANSLATED.get(picture.mode)
     if picture.mode == "P":
         mode = "RGBA" if picture.has_transparency_data else "RGB"
-    converted = picture if mode == picture.mode else picture.convert(mode or "RGB")
+    try:
+        converted = picture if mode == picture.mode else picture.convert(mode or "RGB")
+    except ValueError as error:
+        raise UnsupportedFormError(f"pixels of the form {picture.mode}") from error
     bands, form, interpretation = _BANDS[converted.mode]
     image = pyvips.Image.new_from_memory(converted.tobytes(), converted.width, converted.height, bands, form)
     return (image.cast("ushort") if form == "int" else image).copy(interpretation=interpretation)

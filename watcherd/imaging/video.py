@@ -14,6 +14,7 @@ from typing import Any
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.pillow import attach
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 from watcherd.imaging.window import Window
 
@@ -75,11 +76,11 @@ def _stream(data: Content) -> Iterator[tuple[Any, Any]]:
         av.open(window, format=_container(data), metadata_errors="replace") as container,
     ):
         if not container.streams.video:
-            raise NotImplementedError("there is no picture in it")
+            raise UnsupportedFormError("there is no picture in it")
         stream = container.streams.video[0]
         name = stream.codec_context.name
         if name not in _CODECS:
-            raise NotImplementedError(f"the codec {name} is not among those that are allowed")
+            raise UnsupportedFormError(f"the codec {name} is not among those that are allowed")
         stream.codec_context.thread_count = 1
         stream.codec_context.skip_frame = "NONKEY"
         yield container, stream
