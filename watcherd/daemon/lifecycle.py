@@ -13,8 +13,9 @@ from watcherd import __version__
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.control import Control, Request
 from watcherd.daemon.core import Core
-from watcherd.daemon.duties import Health, Metrics, Rescans, ServiceManager
+from watcherd.daemon.duties import Metrics, Rescans, ServiceManager
 from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.health import Health
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope

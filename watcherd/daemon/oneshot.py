@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from watcherd.daemon.composition import Composition
-from watcherd.daemon.duties import Metrics, overdue_calls
+from watcherd.daemon.duties import Metrics
 from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.daemon.health import overdue_calls
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope

@@ -1,0 +1,111 @@
+"""Health: the threads that each root depends on, looked after.
+
+Responsible for: an observer for each root (a dead one is replaced, later and later), the hands' calls that do not come
+back, the looks at roots that are away or may have gone, and the ledger's file. Not responsible for: what follows for a
+root (`conditions.py`), and the threads themselves (`watch/`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from watcherd.daemon.core import Core
+from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.timer import Every
+from watcherd.telemetry.log import get_logger
+from watcherd.watch.hands import Hands
+from watcherd.watch.observer import Observer
+from watcherd.watch.roots import RootState
+
+log = get_logger()
+
+HEALTH_INTERVAL_S = 10.0
+PRESENCE_INTERVAL_S = 60.0
+"""All that touches a root between two scans: it is opened. A disk that sleeps is not woken by that."""
+OVERDUE_S = 30.0
+"""A call of a root's hands that has not come back for so long makes the root hung (chosen: slower than slow disks)."""
+FIRST_RESTART_S = 10.0
+LONGEST_RESTART_S = 600.0
+
+
+@dataclass(slots=True)
+class _Watcher:
+    observer: Observer
+    restart_at: float = 0.0
+    delay_s: float = FIRST_RESTART_S
+    was: RootState = RootState.ONLINE
+
+
+def overdue_calls(core: Core, hands: Mapping[int, Hands], moment: Moment) -> list[Effect]:
+    """Tell the roots' conditions whose calls have not come back for long, and whose have."""
+    pending_s = {root: one.oldest_pending(moment.now) or 0.0 for root, one in hands.items()}
+    return [
+        effect
+        for root, seconds in pending_s.items()
+        for effect in core.conditions.hung(root, moment, is_hung=seconds > OVERDUE_S)
+    ]
+
+
+@dataclass(slots=True)
+class Health:
+    """Looks after each root's observer (a dead one is replaced, with a scan) and hands (a hung call is told)."""
+
+    core: Core
+    hands: Mapping[int, Hands]
+    make_observer: Callable[[int], Observer]
+    carry_out: Callable[[Effect], None]
+    watchers: dict[int, _Watcher] = field(default_factory=dict)
+    timer: Every = field(default_factory=lambda: Every(HEALTH_INTERVAL_S))
+    presence: Every = field(default_factory=lambda: Every(PRESENCE_INTERVAL_S))
+
+    def start(self) -> None:
+        """Start an observer for each root."""
+        for root in self.core.roots:
+            self.watchers[root] = _Watcher(self.make_observer(root))
+            self.watchers[root].observer.start()
+
+    def stop(self) -> None:
+        """End the observers, without waiting for a hung one."""
+        for watcher in self.watchers.values():
+            watcher.observer.stop()
+
+    def due(self, moment: Moment) -> float | None:
+        """Look when it is time."""
+        if self.timer.is_due(moment.now):
+            self._all(overdue_calls(self.core, self.hands, moment))
+            self._all(self.core.conditions.look_for_absent())
+            if self.presence.is_due(moment.now):
+                self._all(self.core.conditions.look_at_present())
+            if not self.core.ledger.is_in_place():
+                # What is written to it now would be lost with us: end, and begin anew from the marks.
+                self.core.failure = f"the ledger {self.core.ledger.path} was removed or replaced under the daemon"
+            for root, watcher in self.watchers.items():
+                self._look_after(root, watcher, moment.now)
+        return self.timer.deadline()
+
+    def _all(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            self.carry_out(effect)
+
+    def _look_after(self, root: int, watcher: _Watcher, now: float) -> None:
+        state = self.core.conditions.state(root)
+        came_back = state is RootState.ONLINE and watcher.was in {RootState.OFFLINE, RootState.HUNG}
+        watcher.was = state
+        if came_back:  # what it watched may be unmounted since: it would be blind, and not know it
+            self._replace(root, watcher, "root_came_back")
+            watcher.delay_s, watcher.restart_at = FIRST_RESTART_S, 0.0
+            return
+        if watcher.observer.is_alive():
+            watcher.delay_s = FIRST_RESTART_S
+            return
+        if not watcher.restart_at:
+            watcher.restart_at = now + watcher.delay_s
+        if now >= watcher.restart_at:
+            self._replace(root, watcher, "observer_dead")
+            watcher.delay_s = min(watcher.delay_s * 2, LONGEST_RESTART_S)
+            watcher.restart_at = 0.0
+
+    def _replace(self, root: int, watcher: _Watcher, reason: str) -> None:
+        log.info("root.doubt", root=self.core.roots[root].path, reason=reason)
+        watcher.observer.stop()
+        watcher.observer = self.make_observer(root)
+        watcher.observer.start()  # its Watching brings the scan
