@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.daemon.world import START_S, World
+from tests.daemon.outside import START_S
+from tests.daemon.world import World
 from watcherd.model import (
     ChangeKind,
     Failed,

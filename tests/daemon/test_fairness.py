@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.world import FULL, World
+from tests.daemon.outside import FULL
+from tests.daemon.world import World
 from watcherd.daemon.oneshot import _ScanCourse
 from watcherd.daemon.signals import Signalled
 from watcherd.daemon.tally import Scope

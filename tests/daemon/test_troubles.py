@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.daemon.world import FULL, File, World
+from tests.daemon.outside import FULL, File
+from tests.daemon.world import World
 from watcherd.daemon.effects import AskHands
 from watcherd.daemon.tally import Scope
 from watcherd.daemon.verbs import renew
