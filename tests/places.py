@@ -16,7 +16,7 @@ import pytest
 from watcherd.derivatives.memfds import seal
 from watcherd.derivatives.publish import Item
 from watcherd.model import Stamp
-from watcherd.naming import Mark
+from watcherd.naming import Mark, Names
 from watcherd.watch.files import stamp_of
 from watcherd.watch.place import Place
 
@@ -35,7 +35,7 @@ def kind_of(head: bytes) -> str | None:
 
 def place_at(path: Path, **changes: Any) -> Place:
     settings = {"root": 3, "path": os.fsencode(path), "instance": INSTANCE, "run": RUN, "kind_of": kind_of}
-    return Place(**{**settings, "known": KNOWN, **changes})
+    return Place(**{**settings, "names": Names(known=KNOWN), **changes})
 
 
 def picture(mark: Mark | None = None, *, size: int = 1_000) -> bytes:

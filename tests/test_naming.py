@@ -10,11 +10,13 @@ from tests.strategies import DIGESTS, FINGERPRINTS, PAIRS, VARIANT_NAMES, names
 from watcherd.model import PREVIEW, THUMBNAIL, OutputFormat
 from watcherd.naming import (
     NAME_MAX_BYTES,
+    SIBLING,
     VARIANT_NAME,
     DerivativeName,
+    Layout,
     Mark,
+    Names,
     derivative_name,
-    derivative_path,
     find_mark,
     parse_derivative_name,
     parse_temporary_name,
@@ -44,9 +46,86 @@ def test_sources_that_differ_in_their_ending_only_never_meet() -> None:
     assert derivative_name(b"a.jpg", "web", "webp") != derivative_name(b"a.png", "web", "webp")
 
 
-def test_a_derivative_lies_in_the_folder_of_its_source() -> None:
-    assert derivative_path(b"a/b/c.png", THUMBNAIL) == b"a/b/c.png.thumbnail.jpg"
-    assert derivative_path(b"c.png", replace(PREVIEW, format=OutputFormat.AVIF)) == b"c.png.preview.avif"
+SUBFOLDER = Layout(folder=b".derivatives")
+MIRROR = Layout(tree=b"/srv/mirror")
+LAYOUTS = (SIBLING, SUBFOLDER, MIRROR, Layout(tree=b"/srv/mirror", folder=b".d"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "deep", "flat"),
+    [
+        (SIBLING, b"a/b/c.png.thumbnail.jpg", b"c.png.preview.avif"),
+        (SUBFOLDER, b"a/b/.derivatives/c.png.thumbnail.jpg", b".derivatives/c.png.preview.avif"),
+        (MIRROR, b"/srv/mirror/a/b/c.png.thumbnail.jpg", b"/srv/mirror/c.png.preview.avif"),
+    ],
+)
+def test_a_layout_says_where_a_derivative_lies(layout: Layout, deep: bytes, flat: bytes) -> None:
+    names = Names(layouts=(layout,))
+
+    assert names.path_of(b"a/b/c.png", THUMBNAIL) == deep
+    assert names.path_of(b"c.png", replace(PREVIEW, format=OutputFormat.AVIF)) == flat
+
+
+@given(st.lists(names(), max_size=3), st.sampled_from(LAYOUTS))
+def test_the_folder_of_derivatives_leads_back_to_the_folder_of_their_sources(
+    components: list[bytes], layout: Layout
+) -> None:
+    directory = b"/".join(components)
+
+    assert layout.directory_of(layout.folder_of(directory)) == directory
+
+
+@pytest.mark.parametrize(
+    ("layout", "folder"),
+    [
+        (SIBLING, b"/srv/mirror/a"),
+        (SUBFOLDER, b"a"),
+        (SUBFOLDER, b""),
+        (SUBFOLDER, b"/srv/mirror/.derivatives"),
+        (MIRROR, b"a"),
+        (MIRROR, b"/srv/mirrored/a"),
+    ],
+)
+def test_a_folder_that_a_layout_does_not_use_leads_nowhere(layout: Layout, folder: bytes) -> None:
+    assert layout.directory_of(folder) is None
+
+
+def test_a_derivative_may_lie_wherever_its_variant_was_ever_put() -> None:
+    every = Names(layouts=(SUBFOLDER, SIBLING), known=(("web", "webp"), ("web", "avif"), ("thumbnail", "jpg")))
+
+    assert every.paths_of(b"a/b.png", "web") == (
+        b"a/.derivatives/b.png.web.webp",
+        b"a/.derivatives/b.png.web.avif",
+        b"a/b.png.web.webp",
+        b"a/b.png.web.avif",
+    )
+
+
+@given(names(), PAIRS, st.sampled_from(LAYOUTS), st.permutations(LAYOUTS))
+def test_a_derivatives_path_leads_back_to_its_source_under_every_layout(
+    name: bytes, pair: tuple[str, str], layout: Layout, layouts: list[Layout]
+) -> None:
+    every = Names(layouts=tuple(layouts), known=(pair,))
+    is_cut = len(name) + len(".".join(("", *pair))) > NAME_MAX_BYTES
+
+    for source in (name, b"folder/" + name):
+        assert every.source_of(layout.path_of(source, *pair)) == (None if is_cut else source)
+
+
+def test_what_is_not_called_as_a_derivative_is_of_no_source() -> None:
+    every = Names(layouts=(SUBFOLDER,), known=KNOWN)
+
+    assert every.source_of(b".derivatives/a.jpg") is None
+    assert every.source_of(b"a.jpg.thumbnail.jpg") is None  # no derivative was ever put beside its source here
+
+
+def test_folders_made_for_derivatives_are_known() -> None:
+    every = Names(layouts=(SUBFOLDER, MIRROR, SIBLING))
+
+    ours = [b".derivatives", b"a/.derivatives", b"a/.derivatives/b", b"/srv/mirror", b"/srv/mirror/a"]
+    others = [b"", b"a", b"a.derivatives", b"derivatives", b"/srv/mirrors", b"/srv"]
+    assert [every.is_ours(folder) for folder in ours] == [True] * len(ours)
+    assert [every.is_ours(folder) for folder in others] == [False] * len(others)
 
 
 @given(names(), PAIRS)

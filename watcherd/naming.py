@@ -1,11 +1,14 @@
-"""How our files are called, and what they say of themselves inside.
+"""How our files are called, where they lie, and what they say of themselves inside.
 
-Responsible for: derivative names (layout *sibling*), temporary names, and the mark; formatting and parsing of each.
+Responsible for: layouts, derivative names, temporary names, and the mark; formatting and parsing of each.
 Not responsible for: looking at a disk. Whether a name is really ours is decided with the listing that the caller has.
 A pure leaf.
 
-*Sibling*: `IMG_1.JPG` -> `IMG_1.JPG.thumbnail.jpg`. The whole name of the source stays in it, so `a.jpg` and `a.png`
-never meet. A name that would pass the kernel's limit is cut and closed with `~` and 8 hex digits of its hash.
+`IMG_1.JPG` -> `IMG_1.JPG.thumbnail.jpg`, in every layout. The whole name of the source stays in it, so `a.jpg` and
+`a.png` never meet. A name that would pass the kernel's limit is cut and closed with `~` and 8 hex digits of its hash.
+
+A derivative's path is written as a source's is, below the root; one in a tree of its own (a mirror) is absolute. So one
+value says where a derivative lies, and the two never look alike.
 
 The mark is one ASCII line: `watcherd/1 VARIANT DIGEST FINGERPRINT` (both numbers in hex; the digest is what
 `sha256sum` prints for the source).
@@ -55,12 +58,6 @@ def derivative_name(source_name: bytes, variant: str, extension: str) -> bytes:
     return _cut(source_name, room - len(tag)) + tag + suffix
 
 
-def derivative_path(source_path: bytes, variant: Variant) -> bytes:
-    """The path of a derivative below its root (layout *sibling*)."""
-    directory, slash, name = source_path.rpartition(b"/")
-    return directory + slash + derivative_name(name, variant.name, variant.format.extension)
-
-
 def parse_derivative_name(name: bytes, known: Iterable[tuple[str, str]]) -> DerivativeName | None:
     """Take a name apart, if it ends as one of the known (variant, extension) pairs does. The inverse of naming."""
     for variant, extension in known:
@@ -99,6 +96,103 @@ def _cut(name: bytes, length: int) -> bytes:
         if name[end] & 0b1100_0000 != 0b1000_0000:
             return name[:end]
     return name[:length]
+
+
+# ---------------------------------------------------------------------------------------------------------- layouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where derivatives lie: `TREE/the folder of the source/FOLDER/name`, with two parts that may be empty.
+
+    `tree`: the absolute path of the tree that they lie in; empty: the root of their source. `folder`: the name of the
+    folder that they have for themselves beside the source; empty: none.
+    """
+
+    tree: bytes = b""
+    folder: bytes = b""
+
+    def folder_of(self, directory: bytes) -> bytes:
+        """Where the derivatives of a folder's sources lie: below the root, or absolute in a tree of their own."""
+        return b"/".join(part for part in (self.tree, directory, self.folder) if part)
+
+    def directory_of(self, folder: bytes) -> bytes | None:
+        """The folder whose sources' derivatives lie in this one, or None. The inverse of `folder_of`."""
+        inside = _below(self.tree, folder)
+        if inside is None or not self.folder:
+            return inside
+        above, _, name = inside.rpartition(b"/")
+        return above if name == self.folder else None
+
+    def path_of(self, source_path: bytes, variant: str, extension: str) -> bytes:
+        """The path of a derivative: below the root, or absolute in a tree of its own."""
+        directory, _, name = source_path.rpartition(b"/")
+        return _joined(self.folder_of(directory), derivative_name(name, variant, extension))
+
+
+SIBLING = Layout()
+"""Beside the source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Every name that the derivatives of a root's sources have, or ever had.
+
+    `layouts`: that of now, then the earlier ones. `known`: the (variant, extension) pairs, those of now first. A file
+    may lie under any of these names: a change of the settings takes its time to reach every derivative.
+    """
+
+    layouts: tuple[Layout, ...] = (SIBLING,)
+    known: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of now."""
+        return self.layouts[0]
+
+    def path_of(self, source_path: bytes, variant: Variant) -> bytes:
+        """Where a derivative is to lie."""
+        return self.layout.path_of(source_path, variant.name, variant.format.extension)
+
+    def paths_of(self, source_path: bytes, variant: str) -> tuple[bytes, ...]:
+        """Wherever a derivative of this variant may lie, in one format or another; the likeliest first."""
+        extensions = [extension for name, extension in self.known if name == variant]
+        return tuple(
+            layout.path_of(source_path, variant, extension) for layout in self.layouts for extension in extensions
+        )
+
+    def source_of(self, path: bytes) -> bytes | None:
+        """The source that a path is a derivative's of, by its name alone; whether there is such a source is not said.
+
+        None: no derivative is called so, or the name was cut, and only a look at the source's folder could tell.
+        """
+        folder, _, name = path.rpartition(b"/")
+        parsed = parse_derivative_name(name, self.known)
+        if parsed is None or parsed.cut_hash:
+            return None
+        directories = (layout.directory_of(folder) for layout in self.layouts)
+        found = (directory for directory in directories if directory is not None and not self.is_ours(directory))
+        return next((_joined(directory, parsed.stem) for directory in found), None)
+
+    def is_ours(self, directory: bytes) -> bool:
+        """Whether a folder is, or lies in, one that we made for derivatives: no source lies there."""
+        if directory.startswith(b"/"):
+            return any(layout.tree and _below(layout.tree, directory) is not None for layout in self.layouts)
+        folders = {layout.folder for layout in self.layouts if layout.folder}
+        return bool(folders) and not folders.isdisjoint(directory.split(b"/"))
+
+
+def _below(tree: bytes, path: bytes) -> bytes | None:
+    """A path below a tree (empty: below the root), or None where it is not."""
+    if not tree:
+        return None if path.startswith(b"/") else path
+    if path == tree:
+        return b""
+    return path[len(tree) + 1 :] if path.startswith(tree + b"/") else None
+
+
+def _joined(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name
 
 
 # -------------------------------------------------------------------------------------------------- temporary files

@@ -13,11 +13,12 @@ from queue import SimpleQueue
 
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Stamp, State
+from watcherd.naming import Names
 from watcherd.watch.compare import Wanted
 from watcherd.watch.reports import Found, Listed, ScanEnded
 from watcherd.watch.scanner import Scanner
 
-WANTED = Wanted(recipe_set=1, fingerprints={}, seen_by=1, known=(("thumbnail", "jpg"), ("preview", "jpg")))
+WANTED = Wanted(recipe_set=1, fingerprints={}, seen_by=1, names=Names(known=(("thumbnail", "jpg"), ("preview", "jpg"))))
 
 
 def judge(stamp: Stamp, entry: Entry | None, _present: Mapping[str, tuple[int, int]], _wanted: Wanted) -> State | None:

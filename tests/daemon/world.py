@@ -35,6 +35,7 @@ from watcherd.model import (
     Stamp,
     Variant,
 )
+from watcherd.naming import Names
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.slots import Busy
@@ -95,7 +96,14 @@ class World(Outside):
     def _watched(self, number: int, path: bytes) -> WatchedRoot:
         text = os.fsdecode(path)
         settings = RootSettings(path=text)
-        return WatchedRoot(number=number, path=path, settings=settings, variants=self.variants, file_system=text)
+        return WatchedRoot(
+            number=number,
+            path=path,
+            settings=settings,
+            variants=self.variants,
+            names=Names(known=self.ledger.known_variants()),
+            file_system=text,
+        )
 
     def die(self) -> None:
         """The daemon is killed: what was not committed is lost, its workers go with it."""

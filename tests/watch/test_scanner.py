@@ -12,7 +12,7 @@ import pytest
 
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, ChangeKind, Derivative, Entry, JobClass, Source, Stamp, State
-from watcherd.naming import derivative_name, temporary_name
+from watcherd.naming import Names, derivative_name, temporary_name
 from watcherd.watch.compare import Wanted
 from watcherd.watch.reports import Found, Listed, ScanEnded, ScannerFailed, ScanResult, Stray
 from watcherd.watch.scanner import UNANSWERED_BATCHES, Request, Scanner, merged
@@ -24,7 +24,10 @@ ROOT = 1
 T = TypeVar("T")
 
 WANTED = Wanted(
-    recipe_set=1, fingerprints={"thumbnail": 11}, seen_by=5, known=(("thumbnail", "jpg"), ("preview", "webp"))
+    recipe_set=1,
+    fingerprints={"thumbnail": 11},
+    seen_by=5,
+    names=Names(known=(("thumbnail", "jpg"), ("preview", "webp"))),
 )
 
 
@@ -226,7 +229,7 @@ def test_the_decision_is_the_judge_s(bench: Bench) -> None:
 def test_of_two_files_of_one_variant_the_current_kind_counts(bench: Bench) -> None:
     seen: list[Mapping[str, tuple[int, int]]] = []
     bench.judge = lambda _stamp, _entry, present, _wanted: seen.append(present)
-    bench.wanted = WANTED._replace(known=(("thumbnail", "webp"), ("thumbnail", "jpg")))
+    bench.wanted = WANTED._replace(names=Names(known=(("thumbnail", "webp"), ("thumbnail", "jpg"))))
     for name, content in ((b"a.jpg", b"a"), (b"a.jpg.thumbnail.jpg", b"old"), (b"a.jpg.thumbnail.webp", b"newer")):
         bench.file(name, content)
     bench.scan()

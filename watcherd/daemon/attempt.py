@@ -14,7 +14,7 @@ from itertools import chain
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Derivative, Entry, Header, Reason, Rejected, Rendered, Variant
-from watcherd.naming import Mark, derivative_path
+from watcherd.naming import Mark
 from watcherd.pool.frames import Ended
 from watcherd.queue.jobqueue import Job
 from watcherd.watch.hands import Fetch, Fetched, Item
@@ -77,7 +77,7 @@ def mark_of(attempt: Attempt, variant: Variant) -> Mark:
 
 def item_of(attempt: Attempt, variant: Variant, fd: int, width: int, height: int) -> Item:
     """What the hands need to publish one derivative."""
-    path = derivative_path(attempt.job.source.path, variant)
+    path = attempt.root.names.path_of(attempt.job.source.path, variant)
     return Item(variant=variant.name, path=path, fd=fd, mark=mark_of(attempt, variant), width=width, height=height)
 
 
@@ -113,7 +113,9 @@ def fetch_of(attempt: Attempt, max_bytes: int) -> Fetch:
         path=path,
         stamp=attempt.job.stamp,
         max_bytes=max_bytes,
-        derivatives=tuple((variant.name, derivative_path(path, variant)) for variant in attempt.root.variants),
+        derivatives=tuple(
+            (variant.name, attempt.root.names.path_of(path, variant)) for variant in attempt.root.variants
+        ),
     )
 
 
@@ -162,7 +164,7 @@ def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
     for variant in attempt.root.variants:
         item = found.get(variant.name)
         if item is not None and item.mark is None:
-            taken.append(derivative_path(attempt.job.source.path, variant))
+            taken.append(attempt.root.names.path_of(attempt.job.source.path, variant))
             continue
         known = recorded.get(variant.name)
         if known is not None and known.fingerprint != variant.fingerprint:

@@ -35,7 +35,6 @@ from watcherd.model import (
     TimedOut,
     Unchanged,
 )
-from watcherd.naming import derivative_path
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Identified, Work, grant, release
@@ -280,7 +279,8 @@ class Attempts:
 
     def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
         attempt.phase, attempt.twin = Phase.COLLECTING, twin
-        items = tuple((derivative_path(twin.source.path, v), one.mark_of(attempt, v)) for v in attempt.wanted)
+        names = self._roots[twin.source.root].names
+        items = tuple((names.path_of(twin.source.path, v), one.mark_of(attempt, v)) for v in attempt.wanted)
         return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:

@@ -21,7 +21,8 @@ from watcherd.imaging.decoders import decoder_for, decoder_table
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.errors import LedgerDamaged, LedgerError
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
+from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State, Variant
+from watcherd.naming import Names
 from watcherd.pool import machine
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.inbox import Inbox
@@ -60,9 +61,9 @@ class Composition:
         self.duties: list[Duty] = []
         self._globs: dict[int, Globs | None] = {}
         table = mounts.table()
+        self.ledger.note_variants([(v.name, v.format.extension) for v in settings.variants])
         self.roots = {root.number: root for root in (self._root(one, table) for one in roots)}
         self._drop_nested()
-        self.ledger.note_variants([(v.name, v.format.extension) for v in settings.variants])
         self.ledger.commit()
         self.seen_by = seen_by(settings.limits)
         self.core = self._core(patient=patient)
@@ -130,17 +131,23 @@ class Composition:
         path = os.fsencode(settings.path)
         number = self.ledger.root_id(path)
         self._globs[number] = compile_globs(settings.ignore)
+        variants = self.settings.variants_of(settings)
         mount = mounts.mount_of(path, table)
         kind = mount.kind if mount else b""
         return WatchedRoot(
             number=number,
             path=path,
             settings=settings,
-            variants=self.settings.variants_of(settings),
+            variants=variants,
+            names=self._names(variants),
             network=mounts.is_network(kind),
             keeps_identity=mounts.keeps_identity(kind),
             file_system=mount.number if mount else None,
         )
+
+    def _names(self, variants: Iterable[Variant]) -> Names:
+        current = [(variant.name, variant.format.extension) for variant in variants]
+        return Names(known=(*current, *(pair for pair in self.ledger.known_variants() if pair not in current)))
 
     def _place(self, root: WatchedRoot) -> Place:
         return Place(
@@ -150,7 +157,7 @@ class Composition:
             run=self.run,
             kind_of=kind_of,
             refusal_of=_refusal_of,
-            known=self.ledger.known_variants(),
+            names=root.names,
             keeps_identity=root.keeps_identity,
         )
 
@@ -171,14 +178,12 @@ class Composition:
         )
 
     def _wanted(self, root: WatchedRoot) -> Wanted:
-        current = [(variant.name, variant.format.extension) for variant in root.variants]
-        known = (*current, *(pair for pair in self.ledger.known_variants() if pair not in current))
         fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
         return Wanted(
             recipe_set=_number([sorted(fingerprints.items()), root.settings.ignore, self.seen_by]),
             fingerprints=fingerprints,
             seen_by=self.seen_by,
-            known=known,
+            names=root.names,
             keeps_identity=root.keeps_identity,
         )
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, Source, Stamp, State, Vanished
-from watcherd.naming import derivative_name
+from watcherd.model import Entry, Source, Stamp, State, Vanished
 from watcherd.settings import OnDelete
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Fate, Remove, Removed, StatMany, Stats
@@ -134,11 +133,12 @@ class Departures:
     def _remove(self, entry: Entry, *, forget: bool) -> Effect:
         ticket = next(self._tickets)
         self._removing[ticket] = (entry, forget)
-        known = self._ledger.known_variants()
+        names = self._roots[entry.source.root].names
+        # Size and time tell the right one of all these: the others are not touched.
         items = tuple(
             (path, derivative.size_bytes, derivative.mtime_ns)
             for derivative in entry.derivatives
-            for path in _paths_of(entry, derivative, known)
+            for path in names.paths_of(entry.source.path, derivative.variant)
         )
         return AskHands(root=entry.source.root, request=Remove(ticket=ticket, items=items))
 
@@ -158,15 +158,3 @@ class Departures:
             self._ledger.record(replace(entry, derivatives=left))
         elif entry.gone_at_s is not None:
             self._ledger.forget(asked.source)
-
-
-def _paths_of(entry: Entry, derivative: Derivative, known: tuple[tuple[str, str], ...]) -> list[bytes]:
-    """Where a derivative may lie: as recorded, or at each name that its variant was ever given (one format or another).
-
-    Size and time tell the right one: the others are not touched.
-    """
-    if derivative.path is not None:
-        return [derivative.path]
-    folder = entry.source.directory + b"/" if entry.source.directory else b""
-    name = entry.source.name
-    return [folder + derivative_name(name, variant, ext) for variant, ext in known if variant == derivative.variant]

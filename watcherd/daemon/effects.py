@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from watcherd.model import JobClass, Variant
+from watcherd.naming import Names
 from watcherd.pool.orders import Command
 from watcherd.settings import RootSettings
 from watcherd.watch.hands import Reply, Request
@@ -15,12 +16,14 @@ class WatchedRoot:
 
     `path` is absolute and without symbolic links. On a network file system other clients' writes are not seen as
     events, and times are another machine's; where identity is not kept, inode and ctime mean nothing.
+    `names` says where the derivatives of its sources lie, and how they are called.
     """
 
     number: int
     path: bytes
     settings: RootSettings
     variants: tuple[Variant, ...]
+    names: Names
     network: bool = False
     keeps_identity: bool = True
     file_system: Hashable = None

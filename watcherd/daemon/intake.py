@@ -30,7 +30,6 @@ from watcherd.model import (
     State,
     Vanished,
 )
-from watcherd.naming import parse_derivative_name
 from watcherd.queue.jobqueue import Job, JobQueue, Lane
 from watcherd.queue.plan import Do, plan
 from watcherd.telemetry.log import get_logger
@@ -128,11 +127,10 @@ class Intake:
 
     def _source_beside(self, source: Source) -> Source | None:
         """The source that a name of ours stands beside, as the ledger knows it."""
-        parsed = parse_derivative_name(source.name, self._ledger.known_variants())
-        if parsed is None or parsed.cut_hash:
+        path = self._roots[source.root].names.source_of(source.path)
+        if path is None:
             return None  # a cut name takes a look at the folder, which the hands take
-        folder = source.directory
-        other = Source(source.root, folder + b"/" + parsed.stem if folder else parsed.stem)
+        other = Source(source.root, path)
         return other if self._ledger.entry(other) is not None else None
 
     def resettle(self, source: Source, moment: Moment) -> list[Effect]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from watcherd.model import Entry, Stamp, State
-from watcherd.naming import NAME_MAX_BYTES, derivative_name, parse_derivative_name
+from watcherd.naming import NAME_MAX_BYTES, Names, derivative_name, parse_derivative_name
 from watcherd.watch.listing import Listing, name_of
 
 
@@ -18,13 +18,13 @@ class Wanted(NamedTuple):
     """What the configuration asks of a root's sources, in one value that is replaced as a whole.
 
     `recipe_set` is any number that changes when a resting source may need a look again: with the fingerprints and the
-    ignore rules. `known` are the (variant, extension) pairs ever used, the current ones first.
+    ignore rules. `names` says where derivatives lie and how they are called, now and ever.
     """
 
     recipe_set: int
     fingerprints: Mapping[str, int]
     seen_by: int
-    known: tuple[tuple[str, str], ...]
+    names: Names
     keeps_identity: bool = True
 
 
@@ -69,7 +69,7 @@ class Comparison:
         self._judge = judge
         self._ignored = ignored
         self._recorded = recorded
-        self._suffixes = tuple((*pair, ".{}.{}".format(*pair).encode()) for pair in wanted.known)
+        self._suffixes = tuple((*pair, ".{}.{}".format(*pair).encode()) for pair in wanted.names.known)
         self._endings = tuple(suffix for _, _, suffix in self._suffixes)
         self._cut_names: frozenset[bytes] | None = None
 
@@ -120,7 +120,7 @@ class Comparison:
         """Whether a name is a derivative's whose source lies beside it, or lay there as far as the ledger knows."""
         if not name.endswith(self._endings):
             return False
-        parsed = parse_derivative_name(name, self._wanted.known)
+        parsed = parse_derivative_name(name, self._wanted.names.known)
         if parsed is None:
             return False
         if parsed.cut_hash:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Vanished
-from watcherd.naming import parse_derivative_name, source_beside
+from watcherd.naming import Names, parse_derivative_name, source_beside
 from watcherd.watch import files
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
@@ -66,7 +66,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A root and what its hands know. `known` are the (variant, extension) pairs that were ever used here.
+    """A root and what its hands know. `names` says where derivatives lie.
 
     `kind_of` tells a picture by the first 64 KiB of it, `refusal_of` why a kind cannot be decoded here, so that it is
     not even read (a folder of videos is no small thing). With `inode`, a request ends with ESTALE unless the folder at
@@ -79,7 +79,7 @@ class Place:
     instance: str
     run: str
     kind_of: Callable[[bytes], str | None]
-    known: tuple[tuple[str, str], ...]
+    names: Names
     refusal_of: Callable[[str], Rejected | Ignored | None] = lambda _: None
     inode: int | None = None
     keeps_identity: bool = True
@@ -154,9 +154,9 @@ class Beside:
 
 def is_derivative(place: Place, directory: int, name: bytes) -> bool:
     """Whether a name is a derivative's and its source lies beside it: then it is never a source, whatever is in it."""
-    if parse_derivative_name(name, place.known) is None:
+    if parse_derivative_name(name, place.names.known) is None:
         return False
-    return source_beside(name, place.known, Beside(directory)) is not None
+    return source_beside(name, place.names.known, Beside(directory)) is not None
 
 
 IGNORED_DERIVATIVE = Ignored(kind="derivative")
