@@ -24,6 +24,7 @@ from watcherd.ledger.errors import (
 )
 from watcherd.ledger.ledger import Ledger
 from watcherd.ledger.rows import CLASS_CODES, STATE_CODES
+from watcherd.ledger.schema import STEPS
 from watcherd.model import Derivative, Entry, JobClass, Reason, Source, Stamp, State, Verdict
 
 STAMP = Stamp(1234, 1_700_000_000_123_456_789, 1_700_000_001_123_456_789, 77, 1)
@@ -453,7 +454,7 @@ def test_a_later_version_s_ledger_is_refused(path: str) -> None:
 
 def test_an_older_version_s_ledger_is_not_for_readers(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Ledger.open(path).close()
-    monkeypatch.setattr("watcherd.ledger.opening.STEPS", ("m001_first_schema", "m002_next"))
+    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m003_next"))
     with pytest.raises(LedgerTooOld):
         Ledger.open(path, read_only=True)
 

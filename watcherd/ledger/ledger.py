@@ -203,6 +203,11 @@ class Ledger(Queries):
         self._begin()
         self._write("UPDATE root SET identity = ? WHERE id = ? AND identity <> ?", identity, root, identity)
 
+    def set_held_since(self, root: int, at_s: float | None) -> None:
+        """Note since when a root's brake holds; None: it does not."""
+        self._begin()
+        self._write("UPDATE root SET held_since_s = ? WHERE id = ?", at_s, root)
+
     def note_variants(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Remember that derivatives are named by these (variant, extension) pairs."""
         known = set(self.known_variants())

@@ -7,7 +7,7 @@ Not responsible for: what is written into the tables. Imported by the writer onl
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from watcherd.ledger.schema import FIRST_SCHEMA
+from watcherd.ledger.schema import FIRST_SCHEMA, MOVES
 
 MIGRATION_SET = "watcherd"
 
@@ -18,4 +18,11 @@ migrations = Migrations(MIGRATION_SET)
 def m001_first_schema(db: Database) -> None:
     """Roots, directories, sources, derivatives, verdicts."""
     for statement in FIRST_SCHEMA:
+        db.execute(statement)
+
+
+@migrations()
+def m002_moves(db: Database) -> None:
+    """Finding a moved file by its inode, and what waits by its size; the brake of a root."""
+    for statement in MOVES:
         db.execute(statement)

@@ -20,8 +20,9 @@ from watcherd.ledger.rows import (
     entry_from,
     narrow,
     unsigned,
+    widened,
 )
-from watcherd.model import Derivative, Entry, JobClass, Reason, Source, State, Verdict
+from watcherd.model import Derivative, Entry, JobClass, Reason, Source, Stamp, State, Verdict
 
 PAGE_ROWS = 1000
 """How many rows one statement of a long answer reads: no read stays open for long, so the log can be reset."""
@@ -109,6 +110,27 @@ class Queries:
             " AND NOT (s.root = ? AND s.name = ? AND d.path = ?) LIMIT ?"
         )
         return self._entries(sql, digest, digest, excluding.root, excluding.name, excluding.directory, limit)
+
+    def same_file(self, stamp: Stamp, limit: int = 8) -> list[Entry]:
+        """Done sources that were recorded with this inode, size and mtime: one of them may have become this file."""
+        sql = f"{_SOURCES} WHERE s.inode = ? AND s.state = 1 AND s.size_bytes = ? AND s.mtime_ns = ? LIMIT ?"
+        values = (stamp.inode, stamp.size_bytes, stamp.mtime_ns)
+        return self._entries(sql, *widened(values), limit)
+
+    def is_awaited(self, size_bytes: int) -> bool:
+        """Whether a source of this size waits to be read: its content is not known yet."""
+        sql = "SELECT 1 FROM source WHERE state = 0 AND size_bytes = ? AND gone_at_s IS NULL LIMIT 1"
+        return self._run(sql, size_bytes).fetchone() is not None
+
+    def held_since_s(self, root: int) -> float | None:
+        """Since when (wall clock) the brake of a root keeps the derivatives of its gone sources."""
+        row = self._run("SELECT held_since_s FROM root WHERE id = ?", root).fetchone()
+        return row[0] if row else None
+
+    def count_gone(self, root: int) -> int:
+        """How many sources of a root are gone and not forgotten."""
+        sql = "SELECT count(*) FROM source WHERE gone_at_s IS NOT NULL AND root = ?"
+        return int(self._run(sql, root).fetchone()[0])
 
     def looks(self, root: int, directory: bytes) -> Iterator[tuple[int, int, int | None]]:
         """(number, digest's first 8 bytes, phash) of each hashed source in and below a folder that is in its place."""

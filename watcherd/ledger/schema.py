@@ -11,7 +11,7 @@ failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
-STEPS = ("m001_first_schema",)
+STEPS = ("m001_first_schema", "m002_moves")
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (
@@ -59,3 +59,11 @@ FIRST_SCHEMA = (
     """CREATE TRIGGER source_removed AFTER DELETE ON source BEGIN
         UPDATE tally SET sources = sources - 1 WHERE root = old.root AND state = old.state; END""",
 )
+
+MOVES = (
+    "CREATE INDEX source_inode ON source (inode) WHERE state = 1",
+    "CREATE INDEX source_awaited ON source (size_bytes) WHERE state = 0",
+    "ALTER TABLE root ADD COLUMN held_since_s REAL",
+)
+"""A moved file is found by its inode; a file of the size of a gone one may be that one; `held_since_s` is since when a
+root's brake holds the derivatives of its gone sources back."""

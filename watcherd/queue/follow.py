@@ -1,0 +1,114 @@
+"""Whether an arrival is a source that was moved, and whether so many may be gone at once.
+
+Responsible for: matching an arrival with what the ledger knows of its file (moved), which of several moves have to
+step aside for each other, and the brake on mass deletions (gone, back, held).
+Not responsible for: looking whether the old path is empty (the hands), the match by digest (`daemon/attempt.py`: such
+an arrival finds its derivatives as a twin's), when a gone source is forgotten (`daemon/departures.py`). Pure.
+
+A file keeps its inode, size and mtime when it is renamed; its ctime changes, unless only a folder above it was renamed.
+Inodes are given away again at once, and two pictures of one size may have come out of one archive in the same second,
+so without the ctime a file is known again only by an mtime with a fraction of a second, which no archive keeps and two
+files do not share.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from watcherd.model import Entry, Stamp, State
+
+_SECOND_NS = 1_000_000_000
+_BUCKET_S = 60.0
+
+
+def is_same_file(known: Stamp, seen: Stamp) -> bool:
+    """Whether a file is the one that was recorded with another stamp, so certainly that it need not be read."""
+    if (known.inode, known.size_bytes, known.mtime_ns) != (seen.inode, seen.size_bytes, seen.mtime_ns):
+        return False
+    return known.ctime_ns == seen.ctime_ns or seen.mtime_ns % _SECOND_NS != 0
+
+
+def origin(seen: Stamp, candidates: Iterable[Entry]) -> Entry | None:
+    """The finished source that an arrival may have been: one that is known to be gone first, then the first one."""
+    fitting = [
+        entry
+        for entry in candidates
+        if entry.state is State.DONE and entry.digest and entry.stamp and is_same_file(entry.stamp, seen)
+    ]
+    return min(fitting, key=lambda entry: entry.gone_at_s is None, default=None)
+
+
+def stepping_aside(moves: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """The old names among these (old, new) that are new names as well: what lies there has to step aside first.
+
+    With these set aside, the others are renamed in any order, then the ones aside get their new names: swaps and
+    chains lose nothing.
+    """
+    return frozenset(old for old, _ in moves) & frozenset(new for _, new in moves)
+
+
+# ------------------------------------------------------------------------------------------------------------ the brake
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakePolicy:
+    """It engages when more sources of a root went within `window_s` than `floor`, and than `share` of them (0 to 1).
+
+    It then holds until it is confirmed, until all are back, or for `grace_s`. A share of 1 never engages it.
+    """
+
+    share: float
+    grace_s: float
+    floor: int = 100
+    window_s: float = 3600.0
+
+
+class Brake:
+    """One root's brake. All times are of the wall clock: it outlasts a restart by `held_since_s`."""
+
+    def __init__(self, policy: BrakePolicy, held_since_s: float | None = None) -> None:
+        self._policy = policy
+        self.held_since_s = held_since_s
+        self._gone: Counter[int] = Counter()
+
+    @property
+    def held_until_s(self) -> float | None:
+        """When the grace period ends; None where nothing is held."""
+        return None if self.held_since_s is None else self.held_since_s + self._policy.grace_s
+
+    def gone(self, at_s: float) -> None:
+        """A source was found missing."""
+        self._gone[_bucket(at_s)] += 1
+
+    def back(self, at_s: float) -> None:
+        """One that was found missing then is there again, or was moved: it does not count."""
+        if self._gone[_bucket(at_s)] > 0:
+            self._gone[_bucket(at_s)] -= 1
+
+    def recently(self, now_s: float) -> int:
+        """How many went within the window, to the minute."""
+        oldest = _bucket(now_s - self._policy.window_s)
+        for bucket in [bucket for bucket in self._gone if bucket < oldest]:
+            del self._gone[bucket]
+        return self._gone.total()
+
+    def holds(self, now_s: float, sources: int) -> bool:
+        """Whether derivatives of gone sources are kept now, in a root of so many sources (the gone ones among them)."""
+        until_s = self.held_until_s
+        if until_s is not None and now_s >= until_s:
+            self.release()
+        elif until_s is None and self._is_too_much(self.recently(now_s), sources):
+            self.held_since_s = now_s
+        return self.held_since_s is not None
+
+    def release(self) -> None:
+        """Somebody has confirmed it, the grace period is over, or all are back: what went until now counts no more."""
+        self.held_since_s = None
+        self._gone.clear()
+
+    def _is_too_much(self, gone: int, sources: int) -> bool:
+        return self._policy.share < 1 and gone > max(self._policy.floor, self._policy.share * sources)
+
+
+def _bucket(at_s: float) -> int:
+    return int(at_s // _BUCKET_S)
