@@ -18,7 +18,13 @@ ABORT_ON_RENDER = b"<<abort on render>>"
 EXIT_ON_RENDER = b"<<exit on render>>"
 HANG_ON_RENDER = b"<<hang on render>>"
 SLOW_ON_RENDER = b"<<slow on render>>"
+LEAK_ON_RENDER = b"<<leak on render>>"
 SLOW_S = 1.0
+LEAKED_BYTES = 40 << 20
+NO_START = "WATCHERD_TEST_NO_START"
+"""Names a file: while it is there, no worker starts."""
+
+_leaked: list[bytes] = []
 
 _identify, _render = decode.identify, render.render
 
@@ -40,10 +46,14 @@ def _render_or_fall(content: Any, *arguments: Any, **named: Any) -> Any:
         time.sleep(600)
     if content.find(SLOW_ON_RENDER) >= 0:
         time.sleep(SLOW_S)
+    if content.find(LEAK_ON_RENDER) >= 0:
+        _leaked.append(os.urandom(1 << 20) * (LEAKED_BYTES >> 20))
     return _render(content, *arguments, **named)
 
 
 if __name__ == "__main__":
+    if os.path.exists(os.environ.get(NO_START, "")):
+        sys.exit("not today")
     decode.identify = _identify_or_fall
     render.render = _render_or_fall
     worker.main(sys.argv[1:])

@@ -147,6 +147,17 @@ class FleetMachine(RuleBasedStateMachine):
         self.told(Exited(slot=slot, how=how))
         assert slot not in self.held
 
+    @rule(really=st.integers(0, 4))
+    def idle_workers_die_one_after_another(self, really: int) -> None:
+        for _ in range(0 if really else MAX_UNEXPLAINED + 1):
+            self.the_deadline_comes()
+            for slot, state in self.fleet.slots.items():
+                if isinstance(state, Starting):
+                    self.told(WorkerReady(slot=slot))
+            for slot in self.fleet.idle()[:1]:
+                self.alive.remove(slot)
+                self.told(Exited(slot=slot, how="SIGBUS"))
+
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
     def a_worker_breaks_the_protocol(self, data: st.DataObject) -> None:

@@ -1,8 +1,14 @@
 """Starts that fail: how they are counted, and a fleet that goes on with fewer workers than it wants."""
 
 from watcherd.pool.fleet import Fleet
-from watcherd.pool.orders import Command, Exited, GiveUp, NotStarted, Spawn, WorkerReady
-from watcherd.pool.restarts import MAX_BOOT_FAILURES, MAX_RESPAWN_DELAY_S, Restarts
+from watcherd.pool.orders import Command, Dismiss, Exited, GiveUp, NotStarted, Spawn, WorkerReady
+from watcherd.pool.restarts import (
+    MAX_BOOT_FAILURES,
+    MAX_RESPAWN_DELAY_S,
+    MAX_UNEXPLAINED,
+    UNEXPLAINED_WINDOW_S,
+    Restarts,
+)
 from watcherd.settings import PoolSettings
 
 NO_PROCESS = "out of processes"
@@ -78,3 +84,71 @@ def test_a_fleet_that_has_lost_its_last_worker_and_cannot_start_another_gives_up
 
     assert fleet.degraded is False
     assert [type(order) for order in orders] == [GiveUp]
+
+
+# ----------------------------------------------------------------------------------------- one instead of several
+
+
+class Mortal:
+    """A fleet whose idle workers die as soon as there are more of them than `at_most`."""
+
+    def __init__(self, *, at_most: int) -> None:
+        self.fleet, self.now, self.at_most = Fleet(PoolSettings(), 4), 0.0, at_most
+        self.orders: list[Command] = []
+        self.alive: set[int] = set()
+
+    def run(self, seconds: float, *, wanted: int = 4) -> None:
+        end = self.now + seconds
+        while self.now < end and not self.gave_up:
+            self.carry_out(self.fleet.tick(self.now, wanted=wanted))
+            if len(self.alive) > self.at_most:
+                slot = max(self.alive)
+                self.alive.remove(slot)
+                self.carry_out(self.fleet.handle(Exited(slot=slot, how="SIGBUS"), self.now))
+            self.now += 0.5
+
+    def carry_out(self, commands: list[Command]) -> None:
+        self.orders += commands
+        for command in commands:
+            if isinstance(command, Spawn):
+                self.alive.add(command.slot)
+                self.fleet.handle(WorkerReady(slot=command.slot), self.now)
+            elif isinstance(command, Dismiss):
+                self.alive.remove(command.slot)
+                self.fleet.handle(Exited(slot=command.slot, how="exit 0"), self.now)
+
+    @property
+    def gave_up(self) -> bool:
+        return any(isinstance(order, GiveUp) for order in self.orders)
+
+
+def test_where_several_workers_do_not_stay_alive_one_is_tried_and_the_reason_is_told() -> None:
+    course = Mortal(at_most=1)
+    course.run(40.0)
+
+    assert (course.gave_up, course.fleet.degraded, len(course.alive)) == (False, True, 1)
+    assert course.fleet.trouble == f"{MAX_UNEXPLAINED + 1} idle workers died within 60 s (SIGBUS)"
+
+
+def test_a_fleet_of_one_that_holds_returns_to_full_strength() -> None:
+    course = Mortal(at_most=1)
+    course.run(40.0)
+    course.at_most = 4
+    course.run(UNEXPLAINED_WINDOW_S)
+
+    assert (course.gave_up, course.fleet.degraded, course.fleet.trouble, len(course.alive)) == (False, False, "", 4)
+
+
+def test_a_fleet_of_which_not_even_one_stays_alive_gives_up() -> None:
+    course = Mortal(at_most=0)
+    course.run(UNEXPLAINED_WINDOW_S)
+
+    assert [type(order) for order in course.orders if isinstance(order, GiveUp)] == [GiveUp]
+
+
+def test_a_fleet_that_wants_no_more_than_one_is_not_degraded() -> None:
+    course = Mortal(at_most=1)
+    course.run(40.0)
+    course.run(1.0, wanted=1)
+
+    assert course.fleet.degraded is False

@@ -217,6 +217,7 @@ class Core:
             in_hand=self.fleet.busy(),
         )
         effects += self.fleet.tick(moment.now, wanted=wanted)
+        self.crew.look()
         effects += self.intake.due(moment)
         effects += self.departures.due(moment)
         effects += self.conditions.due(moment)
@@ -269,7 +270,7 @@ class Core:
         waiting = len(self.queue) + self.attempts.parked + self.outcomes.waiting
         away = [number for number in self.roots if not self.conditions.runnable(number)]
         trouble = f"; {len(away)} of {len(self.roots)} roots not online" if away else ""
-        trouble += "; degraded: workers cannot be started" if self.fleet.degraded else ""
+        trouble += f"; degraded: {self.fleet.trouble}" if self.fleet.degraded else ""
         return (
             f"{self.fleet.busy()} working, {waiting} queued, {len(self.settle)} settling, "
             f"{sum(self.totals.ended.values())} attempts since the start{trouble}"

@@ -26,6 +26,18 @@ class CrewReports:
         self._totals = totals
         self.missing_layers: tuple[str, ...] = ()
         """What the last worker that got ready lacks of its fence."""
+        self._was_degraded = False
+
+    def look(self) -> None:
+        """Say when the fleet has lost its full strength, and when it has it again."""
+        if self._fleet.degraded == self._was_degraded:
+            return
+        self._was_degraded = self._fleet.degraded
+        workers = len(self._fleet.slots)
+        if self._was_degraded:
+            log.warning("pool.degraded", workers=workers, reason=self._fleet.trouble)
+        else:
+            log.info("pool.restored", workers=workers)
 
     def take(self, item: FromCrew, moment: Moment) -> list[Effect]:
         """Take in what a worker said, or how it ended."""

@@ -94,6 +94,7 @@ class Verbs:
                 "running": len(core.fleet.slots),
                 "busy": core.fleet.busy(),
                 "degraded": core.fleet.degraded,
+                "trouble": core.fleet.trouble,
                 "missing_layers": list(core.crew.missing_layers),
             },
             "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},

@@ -20,6 +20,8 @@ commands, and compares wanted with actual on every call, so that no step has to 
   healthy worker answers by leaving. Each step is taken once, and the first reason stands.
 - Deaths and breaches that no source explains (while idle) are counted, and those while starting are boot failures.
   Too many of them (`restarts.py`), and the fleet gives up: restarting cannot cure it, the service manager decides.
+  Before that it is *degraded*: where starting fails while a worker stands, it goes on with those that stand; where
+  idle workers do not stay alive, with one, and if that one does, with all of them again.
   Both space the next start out, until a worker gets ready. Kills from outside are not counted, and a worker that was
   ready, killed or brought down by a source, is replaced at once: it was proof that starting works.
 - Draining ends idle workers and lets busy ones finish; halting ends all, and there is no way back. Halted means: no
@@ -85,6 +87,7 @@ class Fleet:
         self._slots: dict[int, SlotState] = {}
         self._mode = Mode.RUNNING
         self._wanted = 0
+        self._asked = 0
         self._restarts = Restarts()
         self._given_up = False
         self._busy_s = 0.0
@@ -115,9 +118,13 @@ class Fleet:
 
     @property
     def degraded(self) -> bool:
-        """Whether some workers work, but no more of them can be started."""
-        stands = any(isinstance(state, Idle | Resting | Busy) for state in self._slots.values())
-        return stands and self._restarts.cannot_start
+        """Whether some workers work, but fewer than are wanted: no more of them start, or stay alive."""
+        return self._asked > self._wanted or (self._restarts.cannot_start and self._stands())
+
+    @property
+    def trouble(self) -> str:
+        """Why it is degraded; empty if it is not."""
+        return self._restarts.detail if self.degraded else ""
 
     def busy(self) -> int:
         """How many workers hold a job."""
@@ -136,8 +143,9 @@ class Fleet:
             rested = [state.since for state in self._slots.values() if isinstance(state, Idle)]
             if rested and useful > self._wanted:
                 deadlines.append(min(rested) + SURPLUS_AFTER_S)
-            if useful < self._wanted and len(self._slots) < self._most and not self._given_up:
-                deadlines.append(self._restarts.not_before)
+            if useful < self._asked and len(self._slots) < self._most and not self._given_up:
+                alone_until = self._restarts.alone_until if useful >= self._wanted else 0.0
+                deadlines.append(max(self._restarts.not_before, alone_until))
         return min(deadlines, default=None)
 
     # ---- what happens
@@ -183,7 +191,8 @@ class Fleet:
 
     def tick(self, now: float, *, wanted: int) -> list[Command]:
         """Compare wanted with actual: deadlines, surplus, recycling, new workers."""
-        self._wanted = min(wanted, self._most)
+        self._asked = min(wanted, self._most)
+        self._wanted = min(self._asked, 1) if now < self._restarts.alone_until else self._asked
         commands = [command for slot in list(self._slots) for command in self._overdue(slot, now)]
         if self._mode is Mode.RUNNING:
             commands += self._shrink(now)
@@ -237,7 +246,7 @@ class Fleet:
                 return [kill, *self._boot_failed(f"a worker broke the protocol at its start ({detail})", now)]
             case Idle() | Resting():
                 kill = self._stop(slot, StopReason.HUNG, Step.KILLED, now)
-                return [kill, *self._give_up(self._restarts.died_unexplained(detail, now))]
+                return [kill, *self._died_unexplained(detail, now)]
             case Busy():
                 return [self._stop(slot, StopReason.HUNG, Step.KILLED, now)]
             case Stopping(step=Step.KILLED):
@@ -258,7 +267,7 @@ class Fleet:
                 words = f": {event.last_words}" if event.last_words else ""
                 return self._boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
             case Idle() | Resting() if not outside:
-                return self._give_up(self._restarts.died_unexplained(event.how, now))
+                return self._died_unexplained(event.how, now)
             case Starting():
                 self._restarts.killed_while_starting(now)
         return []
@@ -335,7 +344,13 @@ class Fleet:
     def _boot_failed(self, detail: str, now: float) -> list[Command]:
         """As long as one worker stands, the fleet goes on with fewer than it wants (degraded), and keeps trying."""
         why = self._restarts.boot_failed(detail, now)
-        return [] if self.degraded else self._give_up(why)
+        return [] if self._stands() else self._give_up(why)
+
+    def _died_unexplained(self, how: str, now: float) -> list[Command]:
+        return self._give_up(self._restarts.died_unexplained(how, now, of_several=self._most > 1))
+
+    def _stands(self) -> bool:
+        return any(isinstance(state, Idle | Resting | Busy) for state in self._slots.values())
 
     def _give_up(self, why: str | None) -> list[Command]:
         if why is None or self._given_up or self._mode is not Mode.RUNNING:

@@ -104,6 +104,7 @@ class Workers:
 
     def spawn(self, slot: int) -> Worker:
         """Start a worker. Raises OSError where the system has no process or descriptor left; nothing is left then."""
+        self._reap_lost()
         with contextlib.ExitStack() as undo:
             ours, theirs = socket.socketpair()
             undo.callback(ours.close)
@@ -206,11 +207,14 @@ class Workers:
         return ending
 
     def abandon(self, slot: int) -> None:
-        """Give up on a worker that does not die. It is reaped in passing if it ever does."""
+        """Give up on a worker that does not die. It is reaped with the next start if it ever does."""
         worker = self._workers.pop(slot)
-        self._lost = [lost for lost in self._lost if lost.process.poll() is None]
         self._lost.append(worker)
+        self._reap_lost()
         _close(worker)
+
+    def _reap_lost(self) -> None:
+        self._lost = [lost for lost in self._lost if lost.process.poll() is None]
 
     def close(self, within_s: float = _CLOSE_S) -> None:
         """End all workers now, and let go of everything. Those that do not die within the time are left behind."""

@@ -16,10 +16,16 @@ MAX_KILLED_DELAY_S = 1.0
 
 
 class Restarts:
-    """The fleet's restart budget. `not_before` is the instant before which no worker is started."""
+    """The fleet's restart budget. `not_before` is the instant before which no worker is started.
+
+    Until `alone_until` there is to be one worker and no more: several were tried, and did not stay alive. `detail` says
+    what went wrong last.
+    """
 
     def __init__(self) -> None:
         self.not_before = 0.0
+        self.alone_until = 0.0
+        self.detail = ""
         self._delay_s = 0.0
         self._unexplained: deque[float] = deque()
         self._boot_failures = 0
@@ -42,21 +48,33 @@ class Restarts:
 
         Workers that fail together (the system had no process left for a moment) have failed once.
         """
+        self.detail = detail
         self._boot_failures += now >= self.not_before
         self._space_out(now, MAX_RESPAWN_DELAY_S)
         if not self.cannot_start:
             return None
         return f"{self._boot_failures} workers in a row could not start: {detail}"
 
-    def died_unexplained(self, how: str, now: float) -> str | None:
-        """A worker ended that held no job, and nobody killed it. Why to give up, or None."""
+    def died_unexplained(self, how: str, now: float, *, of_several: bool) -> str | None:
+        """A worker ended that held no job, and nobody killed it. Why to give up, or None.
+
+        Where there may be several, one alone is tried first: if it holds for as long, there may be several again.
+        """
         self._space_out(now, MAX_RESPAWN_DELAY_S)
         self._unexplained.append(now)
         while self._unexplained[0] < now - UNEXPLAINED_WINDOW_S:
             self._unexplained.popleft()
+        is_alone = now < self.alone_until
+        if is_alone:
+            self.alone_until = now + UNEXPLAINED_WINDOW_S
         if len(self._unexplained) <= MAX_UNEXPLAINED:
             return None
-        return f"{len(self._unexplained)} idle workers died within {UNEXPLAINED_WINDOW_S:.0f} s ({how})"
+        self.detail = f"{len(self._unexplained)} idle workers died within {UNEXPLAINED_WINDOW_S:.0f} s ({how})"
+        if is_alone or not of_several:
+            return self.detail
+        self._unexplained.clear()
+        self.alone_until = now + UNEXPLAINED_WINDOW_S
+        return None
 
     def _space_out(self, now: float, most_s: float) -> None:
         """Each end in a row without a worker getting ready doubles the pause before the next start."""

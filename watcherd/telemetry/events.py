@@ -103,6 +103,8 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "worker.exited", "slot pid how stop_reason source jobs", "A worker ended without having been told to."),
     (_D, "worker.ended", "slot pid how stop_reason source jobs", "A worker ended as it was told."),
     (_E, "worker.lost", "slot pid source", "A killed worker does not go; its place is given to another."),
+    (_W, "pool.degraded", "workers reason", "Fewer workers run than are wanted, as no more start or stay alive."),
+    (_I, "pool.restored", "workers", "There are as many workers as are wanted again."),
     (_W, "worker.output", "slot pid text", "A worker, or a library in it, wrote to its standard error."),
     (
         _I,
