@@ -5,7 +5,7 @@ Not responsible for: moving it on (`attempts.py`).
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -79,6 +79,24 @@ def item_of(attempt: Attempt, variant: Variant, fd: int, width: int, height: int
     """What the hands need to publish one derivative."""
     path = attempt.root.names.path_of(attempt.job.source.path, variant)
     return Item(variant=variant.name, path=path, fd=fd, mark=mark_of(attempt, variant), width=width, height=height)
+
+
+def items_of_twin(attempt: Attempt, descriptors: Sequence[int]) -> list[Item]:
+    """The pictures of a twin, as the derivatives of this source: one for each variant that is wanted."""
+    sizes = {d.variant: (d.width, d.height) for d in attempt.twin.derivatives} if attempt.twin else {}
+    return [
+        item_of(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
+        for variant, fd in zip(attempt.wanted, descriptors, strict=True)
+    ]
+
+
+def items_made(attempt: Attempt, message: Ended, descriptors: Sequence[int]) -> list[Item]:
+    """The pictures that a worker made."""
+    wanted = {variant.name: variant for variant in attempt.wanted}
+    return [
+        item_of(attempt, wanted[made.variant], fd, made.width, made.height)
+        for made, fd in zip(message.made, descriptors, strict=True)
+    ]
 
 
 def full_roots(attempts: Iterable[Attempt], ahead: int) -> set[int]:

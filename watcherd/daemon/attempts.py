@@ -17,6 +17,7 @@ from functools import partial
 from watcherd.daemon import attempt as one
 from watcherd.daemon.attempt import AHEAD, Attempt, Phase
 from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
+from watcherd.daemon.inforce import InForce
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.daemon.parking import Parking
 from watcherd.ledger.ledger import Ledger
@@ -41,7 +42,6 @@ from watcherd.pool.frames import Ended, Identified, Work, grant, release
 from watcherd.pool.orders import Assigned, Broke, Finished, Granted
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
 from watcherd.queue.jobqueue import Job, JobQueue
-from watcherd.settings import Settings
 from watcherd.watch.hands import (
     Broken,
     Collect,
@@ -70,7 +70,7 @@ class Attempts:
         admission: Admission,
         roots: Mapping[int, WatchedRoot],
         outcomes: Outcomes,
-        settings: Settings,
+        force: InForce,
         is_online: Callable[[int], bool],
         tickets: Iterator[int],
     ) -> None:
@@ -80,8 +80,7 @@ class Attempts:
         self._admission = admission
         self._roots = roots
         self._outcomes = outcomes
-        self._pool = settings.pool
-        self._limits = settings.limits
+        self._force = force
         self._by_ticket: dict[int, Attempt] = {}
         self._by_source: dict[Source, Attempt] = {}
         self._digests: dict[bytes, int] = {}
@@ -110,6 +109,14 @@ class Attempts:
     def sources(self) -> list[Source]:
         """All sources in hand or parked."""
         return [*self._by_source, *self._parking.sources()]
+
+    def in_root(self, root: int) -> int:
+        """How many attempts a root has under way."""
+        return sum(attempt.root.number == root for attempt in self._by_ticket.values())
+
+    def drop_parked(self, root: int) -> None:
+        """Drop what is parked of a root that is not watched any more; its rows stay pending."""
+        self._parking.leave(lambda job: job.source.root == root)
 
     def finishing(self) -> int:
         """Attempts that the hands have, after a worker had them: a drain waits for these as well."""
@@ -169,7 +176,7 @@ class Attempts:
         self._by_ticket[attempt.ticket] = attempt
         self._by_source[job.source] = attempt
         self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
-        request = one.fetch_of(attempt, self._limits.max_bytes)
+        request = one.fetch_of(attempt, self._force.settings.limits.max_bytes)
         return AskHands(root=root.number, request=request)
 
     def _assign(self, slot: int, moment: Moment) -> list[Effect]:
@@ -183,11 +190,11 @@ class Attempts:
         work = Work(
             job=attempt.ticket,
             variants=attempt.root.variants,
-            limits=self._limits,
+            limits=self._force.settings.limits,
             has_holes=attempt.fetched.has_holes,
             tolerant=attempt.job.tolerant,
         )
-        timeout_s = identify_timeout_s(self._pool, attempt.fetched.stamp.size_bytes)
+        timeout_s = identify_timeout_s(self._force.settings.pool, attempt.fetched.stamp.size_bytes)
         assigned = Assigned(slot=slot, job=attempt.ticket, timeout_s=timeout_s)
         return [
             *self._fleet.handle(assigned, moment.now),
@@ -234,13 +241,8 @@ class Attempts:
         if len(descriptors) < len(reply.fds):  # the twin's files are not what the ledger says: render after all
             self._no_reuse.add(attempt.job.source)
             return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
-        sizes = {d.variant: (d.width, d.height) for d in attempt.twin.derivatives} if attempt.twin else {}
-        items = [
-            one.item_of(attempt, variant, fd, *sizes.get(variant.name, (0, 0)))
-            for variant, fd in zip(attempt.wanted, descriptors, strict=True)
-        ]
         attempt.reused = True
-        return self._publish(attempt, items, moment)
+        return self._publish(attempt, one.items_of_twin(attempt, descriptors), moment)
 
     def _publish(self, attempt: Attempt, items: Sequence[Item], moment: Moment) -> list[Effect]:
         if attempt.fetched is None:
@@ -294,7 +296,9 @@ class Attempts:
         attempt.phase = Phase.RENDERING
         self._digests[attempt.digest] = attempt.ticket
         size = attempt.fetched.stamp.size_bytes
-        timeout_s = render_timeout_s(self._pool, size, header.pixels * header.frames, len(attempt.wanted))
+        timeout_s = render_timeout_s(
+            self._force.settings.pool, size, header.pixels * header.frames, len(attempt.wanted)
+        )
         return [
             *self._fleet.handle(Granted(slot=attempt.slot, timeout_s=timeout_s), moment.now),
             TellWorker(slot=attempt.slot, body=grant(attempt.ticket, [v.name for v in attempt.wanted])),
@@ -305,7 +309,6 @@ class Attempts:
     ) -> list[Effect]:
         """The worker is through with it: publish, or conclude."""
         attempt = self._held(slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
-        wanted = {variant.name: variant for variant in attempt.wanted} if attempt else {}
         if attempt is None or not one.is_answer(attempt, message):
             broke = Broke(slot=slot, detail="ended what it does not hold, or made what it was not asked for")
             return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
@@ -319,11 +322,7 @@ class Attempts:
         # What is left of it in memory are its pictures: a root that does not take them must not hold the whole grant.
         self._admission.release(attempt.ticket)
         self._admission.fetch(attempt.ticket, _PICTURE_BYTES * len(message.made))
-        items = [
-            one.item_of(attempt, wanted[made.variant], fd, made.width, made.height)
-            for made, fd in zip(message.made, descriptors, strict=True)
-        ]
-        return [*effects, *self._publish(attempt, items, moment)]
+        return [*effects, *self._publish(attempt, one.items_made(attempt, message, descriptors), moment)]
 
     def path_of(self, ticket: int) -> bytes:
         """The path of the source that an attempt is about; empty where there is none such."""
@@ -362,12 +361,14 @@ class Attempts:
         """No memory now, or a twin is in work: wait outside the queue, so that others pass."""
         effects = self._let_go(attempt, moment)
         memory_bytes = attempt.header.memory_bytes if attempt.header else None
-        self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest), moment.now)
+        if attempt.root.number in self._roots:
+            self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest), moment.now)
         return [*effects, *self._lay_down(attempt)]
 
     def _put_back(self, attempt: Attempt) -> list[Effect]:
-        """Back to the head of the queue, with nothing held against it."""
-        self._queue.put_back(attempt.job)
+        """Back to the head of the queue, with nothing held against it. In a root that was dropped it stays pending."""
+        if attempt.root.number in self._roots:
+            self._queue.put_back(attempt.job)
         return self._lay_down(attempt)
 
     def _lay_down(self, attempt: Attempt) -> list[Effect]:

@@ -30,18 +30,28 @@ class Conditions:
         self._states = Roots()
         self.troubled: dict[int, str] = {}
         """Roots that were not online at some time since the start, with the reason."""
-        for number, root in roots.items():
-            self._states.add(number, file_system=root.file_system)
+        for root in roots.values():
+            self.add(root)
+
+    def add(self, root: WatchedRoot) -> None:
+        """Take a root on. It counts as online until something says otherwise."""
+        self._states.add(root.number, file_system=root.file_system)
+
+    def remove(self, root: int) -> None:
+        """Drop a root that is not watched any more."""
+        self._states.remove(root)
+        self._queue.unblock(root)
+        self.troubled.pop(root, None)
 
     # ---- what can be seen
 
     def state(self, root: int) -> RootState:
-        """The state of a root."""
-        return self._states.state(root)
+        """The state of a root; one that is not watched (any more) is offline."""
+        return self._states.state(root) if root in self._roots else RootState.OFFLINE
 
     def reason(self, root: int) -> str:
         """Why it is not online; empty for one that is."""
-        return self._states.reason(root)
+        return self._states.reason(root) if root in self._roots else "it is not watched any more"
 
     def runnable(self, root: int) -> bool:
         """Whether work may be done in it. In one that is not watched (any more), none."""

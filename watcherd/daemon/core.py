@@ -15,12 +15,14 @@ from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.crew import CrewReports
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Effect, Moment, WatchedRoot
-from watcherd.daemon.intake import Intake, job_of
+from watcherd.daemon.inforce import InForce
+from watcherd.daemon.intake import Intake
 from watcherd.daemon.outcomes import Outcomes, Settling
+from watcherd.daemon.recovery import Recovery
 from watcherd.daemon.scans import Scans
 from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Change, Crashed, Entry, JobClass, Reason, State
+from watcherd.model import Change
 from watcherd.pool.admission import Admission
 from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
@@ -28,7 +30,6 @@ from watcherd.pool.orders import GiveUp, JobLost, NotStarted
 from watcherd.pool.sizing import wanted_workers
 from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
-from watcherd.queue.retry import Again, decide
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Broken, Collected, Fault, Fetched, Probed, Published, Refused, Removed, Stats
@@ -36,8 +37,6 @@ from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFaile
 from watcherd.watch.settle import Settle
 
 log = get_logger()
-
-_INTERRUPTED = "the daemon ended too often while a worker held it; retry it by hand"
 
 
 class Core:
@@ -57,10 +56,9 @@ class Core:
         patient: bool,
         jitter: Callable[[], float],
     ) -> None:
-        self.settings = settings
+        self.force = InForce(settings=settings, seen_by=seen_by, most_workers=most_workers, budget_bytes=budget_bytes)
         self.ledger = ledger
         self.roots = dict(roots)
-        self.most_workers = most_workers
         self.patient = patient
         self._jitter = jitter
         self.tally = Tally()
@@ -72,16 +70,14 @@ class Core:
         self.failure: str | None = None
         self._tickets = count(1)
         self.conditions = Conditions(roots=self.roots, queue=self.queue, tickets=self._tickets)
-        self._connect(why_ignored, seen_by)
+        self._connect(why_ignored)
 
-    def _connect(self, why_ignored: Callable[[int, bytes], str | None], seen_by: int) -> None:
+    def _connect(self, why_ignored: Callable[[int, bytes], str | None]) -> None:
         """The rooms that use each other. What a settled source came to goes back to settling by three calls only."""
         ledger, tickets, roots = self.ledger, self._tickets, self.roots
         self.outcomes = Outcomes(
             ledger=ledger,
-            policy=self.settings.retry,
-            grace_s=self.settings.settle.incomplete_grace_s,
-            seen_by=seen_by,
+            force=self.force,
             patient=self.patient,
             jitter=self._jitter,
             tally=self.tally,
@@ -90,7 +86,7 @@ class Core:
         self.departures = Departures(
             ledger=ledger,
             roots=roots,
-            forget_after_s=self.settings.daemon.forget_after_s,
+            force=self.force,
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
@@ -101,14 +97,14 @@ class Core:
             admission=self.admission,
             roots=roots,
             outcomes=self.outcomes,
-            settings=self.settings,
+            force=self.force,
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
         self.crew = CrewReports(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
-        self._connect_arrivals(why_ignored, seen_by)
+        self._connect_arrivals(why_ignored)
 
-    def _connect_arrivals(self, why_ignored: Callable[[int, bytes], str | None], seen_by: int) -> None:
+    def _connect_arrivals(self, why_ignored: Callable[[int, bytes], str | None]) -> None:
         self.intake = Intake(
             ledger=self.ledger,
             queue=self.queue,
@@ -119,7 +115,7 @@ class Core:
             in_hand=self.attempts,
             why_ignored=why_ignored,
             is_online=self.conditions.runnable,
-            seen_by=seen_by,
+            force=self.force,
             tickets=self._tickets,
             patient=self.patient,
             tally=self.tally,
@@ -132,6 +128,17 @@ class Core:
             tally=self.tally,
             tickets=self._tickets,
         )
+        self.recovery = Recovery(
+            ledger=self.ledger,
+            force=self.force,
+            roots=self.roots,
+            queue=self.queue,
+            intake=self.intake,
+            outcomes=self.outcomes,
+            departures=self.departures,
+            in_hand=self.attempts,
+            patient=self.patient,
+        )
         self.departures.back = self.intake.resettle
         self.outcomes.settling = Settling(
             resettle=self.intake.resettle,
@@ -143,66 +150,43 @@ class Core:
     # ---- start
 
     def recover(self, moment: Moment, scope: Scope) -> None:
-        """Take up what an earlier run left: sources in hand as suspects first, then all that is pending or waits.
-
-        A one-shot scan takes up what lies in its scope, and leaves the rest to whoever comes for it.
-        """
+        """Take up what an earlier run left: all of it, or what lies in the scope of a one-shot scan."""
         self.intake.scope = scope
-        in_hand = [entry for entry in self.ledger.in_hand() if self._is_ours(entry, scope)]
-        for entry in in_hand:
-            self._suspect(entry, moment)
-        if in_hand:
-            pending = sum(counts.get(State.PENDING, 0) for counts in self.ledger.counts().values())
-            log.info("daemon.recovered", in_hand=len(in_hand), pending=pending)
-        for entry in self.ledger.waiting(float("inf"), limit=-1):
-            if self._is_ours(entry, scope) and entry.stamp is not None:
-                self._await(entry, moment)
-        for entry in self.ledger.gone():
-            due_at_s = (entry.gone_at_s or 0.0) + self.settings.daemon.forget_after_s
-            self.departures.expect(entry.source, moment.now + max(0.0, due_at_s - moment.wall_s))
-        for root in self.roots:
-            for job_class in JobClass:
-                self.queue.mark_spilled(root, job_class)
+        self.recovery.take_up(moment, scope, self.roots)
 
-    def _is_ours(self, entry: Entry, scope: Scope) -> bool:
-        return entry.source.root in self.roots and scope.covers(entry.source)
+    # ---- settings, roots
 
-    def _await(self, entry: Entry, moment: Moment) -> None:
-        """A retry, or an incomplete upload: each has its time. A one-shot scan takes up what is due now."""
-        due_in_s = (entry.not_before_at_s or 0.0) - moment.wall_s
-        job = job_of(entry, moment)
-        if entry.state is State.PENDING and job is not None:
-            self.outcomes.wait(job, moment.now + max(0.0, due_in_s))
-        elif entry.state is State.INCOMPLETE and entry.stamp is not None and (self.patient or due_in_s <= 0):
-            self.intake.hold(entry.source, entry.stamp, moment.now + due_in_s, moment.now)
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.force.settings
 
-    def _suspect(self, entry: Entry, moment: Moment) -> None:
-        """A source that was in a worker when the daemon ended: perhaps not by chance, so it goes first and alone."""
-        decision = decide(
-            Crashed(how="the daemon ended", outside=True),
-            faults=entry.faults,
-            interruptions=entry.interruptions,
-            policy=self.settings.retry,
-            jitter=0.0,
-        )
-        counted = replace(entry, in_hand=False, faults=decision.faults, interruptions=decision.interruptions)
-        if not isinstance(decision, Again) or entry.stamp is None:
-            self.ledger.record(replace(counted, state=State.FAILED, reason=Reason.INTERRUPTED, detail=_INTERRUPTED))
-            return
-        sequence = self.ledger.next_sequence()
-        self.ledger.record(
-            replace(counted, state=State.PENDING, job_class=JobClass.RETRY, sequence=sequence, not_before_at_s=None)
-        )
-        self.queue.push(
-            Job(
-                source=entry.source,
-                job_class=JobClass.RETRY,
-                sequence=sequence,
-                stamp=entry.stamp,
-                queued_at=moment.now,
-                suspect=True,
-            )
-        )
+    @property
+    def most_workers(self) -> int:
+        """How many workers there may be."""
+        return self.force.most_workers
+
+    def add_root(self, root: WatchedRoot, moment: Moment) -> None:
+        """Work in one more root from now on. What the ledger knows of it is taken up; the rest is for a scan."""
+        self.roots[root.number] = root
+        self.conditions.add(root)
+        self.recovery.take_up(moment, Scope(), {root.number})
+
+    def refit_root(self, root: WatchedRoot) -> None:
+        """Work in a root by other settings. What is in hand goes on as it began, and is looked at again after that."""
+        self.roots[root.number] = root
+        for source in self.attempts.sources():
+            if source.root == root.number:
+                self.outcomes.mark_dirty(source)
+
+    def drop_root(self, number: int) -> None:
+        """Begin nothing more in a root. What is in hand is finished, what was queued stays pending in the ledger."""
+        del self.roots[number]
+        self.conditions.remove(number)
+        self.queue.drop_root(number)
+        self.settle.forget_root(number)
+        self.outcomes.drop_root(number)
+        self.attempts.drop_parked(number)
 
     # ---- a pass
 
@@ -239,7 +223,7 @@ class Core:
         The row is written as due before the push: should the lane be full, it comes back from the ledger.
         """
         for job in jobs:
-            entry = self.ledger.entry(job.source)
+            entry = self.ledger.entry(job.source) if job.source.root in self.roots else None
             if entry is None or entry.sequence != job.sequence or job.source in self.attempts:
                 continue
             self.ledger.record(replace(entry, not_before_at_s=None))
@@ -312,6 +296,8 @@ class Core:
     # ---- inputs
 
     def _take(self, item: object, moment: Moment) -> list[Effect]:
+        if getattr(item, "root", next(iter(self.roots), None)) not in self.roots:
+            return self._late(item, moment)
         match item:
             case Change():
                 return self.intake.change(item, moment)
@@ -331,6 +317,15 @@ class Core:
                 return self._from_hands(item, moment)
             case Probed():
                 return self.conditions.probed(item, moment)
+        return []
+
+    def _late(self, item: object, moment: Moment) -> list[Effect]:
+        """A report from a root that is not watched any more: what is in hand there is finished, the rest is nothing."""
+        match item:
+            case Fetched() | Refused() | Collected() | Published() | Broken() | Fault():
+                return self.attempts.from_hands(item, moment)
+            case ScanEnded(ticket=ticket):
+                self.tally.scanned(ticket)
         return []
 
     def _stats(self, item: Stats, moment: Moment) -> list[Effect]:

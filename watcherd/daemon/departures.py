@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
+from watcherd.daemon.inforce import InForce
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Source, Stamp, State, Vanished
 from watcherd.settings import OnDelete
@@ -27,13 +28,13 @@ class Departures:
         *,
         ledger: Ledger,
         roots: Mapping[int, WatchedRoot],
-        forget_after_s: float,
+        force: InForce,
         is_online: Callable[[int], bool],
         tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
         self._roots = roots
-        self._forget_after_s = forget_after_s
+        self._force = force
         self._waiting: list[tuple[float, Source]] = []
         self._is_online = is_online
         self._tickets = tickets
@@ -41,6 +42,10 @@ class Departures:
         self._removing: dict[int, tuple[Entry, bool]] = {}
         self.back: Callable[[Source, Moment], list[Effect]] | None = None
         """Where a source goes that is there again: handed in by the composition root."""
+
+    @property
+    def _forget_after_s(self) -> float:
+        return self._force.settings.daemon.forget_after_s
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._asked)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
+from watcherd.daemon.inforce import InForce
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.daemon.tally import Scope, Tally
 from watcherd.ledger.ledger import Ledger
@@ -61,7 +62,7 @@ class Intake:
         in_hand: Attempts,
         why_ignored: Callable[[int, bytes], str | None],
         is_online: Callable[[int], bool],
-        seen_by: int,
+        force: InForce,
         tickets: Iterator[int],
         patient: bool,
         tally: Tally,
@@ -75,7 +76,7 @@ class Intake:
         self._in_hand = in_hand
         self._why_ignored = why_ignored
         self._is_online = is_online
-        self._seen_by = seen_by
+        self._force = force
         self._asked: dict[int, tuple[Source, ...]] = {}
         self._tickets = tickets
         self._patient = patient
@@ -104,7 +105,7 @@ class Intake:
 
     def _one(self, change: Change, moment: Moment, arriving: JobClass | None) -> list[Effect]:
         source = change.source
-        if self._why_ignored(source.root, source.path) is not None:
+        if source.root not in self._roots or self._why_ignored(source.root, source.path) is not None:
             return []
         beside = self._source_beside(source)
         if beside is not None:
@@ -139,7 +140,8 @@ class Intake:
 
     def hold(self, source: Source, stamp: Stamp, until: float, now: float) -> None:
         """Wait for more of an incomplete source, until a monotonic instant."""
-        self._settle.hold(source, stamp, until, now=now, network=self._roots[source.root].network)
+        if source.root in self._roots:
+            self._settle.hold(source, stamp, until, now=now, network=self._roots[source.root].network)
 
     # ---- looks
 
@@ -250,7 +252,7 @@ class Intake:
             entry,
             fingerprints={variant.name: variant.fingerprint for variant in root.variants},
             present=None,
-            seen_by=self._seen_by,
+            seen_by=self._force.seen_by,
             keeps_identity=root.keeps_identity,
             arriving=settled.arriving,
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.inforce import InForce
 from watcherd.daemon.tally import Scope, Tally, Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
@@ -39,7 +40,6 @@ from watcherd.model import (
 )
 from watcherd.queue.jobqueue import Job
 from watcherd.queue.retry import Again, decide
-from watcherd.settings import RetrySettings
 from watcherd.telemetry.log import get_logger
 
 if TYPE_CHECKING:
@@ -62,24 +62,20 @@ class Settling:
 
 
 class Outcomes:
-    """Records ends. `seen_by` names the decoder table and the limits of now; `patient` is False in a one-shot scan."""
+    """Records ends. `patient` is False in a one-shot scan."""
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        policy: RetrySettings,
-        grace_s: float,
-        seen_by: int,
+        force: InForce,
         patient: bool,
         jitter: Callable[[], float],
         tally: Tally,
         totals: Totals,
     ) -> None:
         self._ledger = ledger
-        self._policy = policy
-        self._grace_s = grace_s
-        self._seen_by = seen_by
+        self._force = force
         self._patient = patient
         self._jitter = jitter
         self._tally = tally
@@ -98,7 +94,7 @@ class Outcomes:
         if job.job_class is JobClass.MANUAL or job.tolerant:
             return None
         verdict = self._ledger.verdict(digest)
-        if verdict is None or verdict.seen_by != self._seen_by:
+        if verdict is None or verdict.seen_by != self._force.seen_by:
             return None
         return Rejected(reason=verdict.reason, detail=verdict.detail)
 
@@ -117,6 +113,10 @@ class Outcomes:
     def cancel(self, source: Source) -> None:
         """Another job takes the place of the one that waits."""
         self._waiting.pop(source, None)
+
+    def drop_root(self, root: int) -> None:
+        """Drop the jobs of a root that is not watched any more: their rows stay, and say when they are due."""
+        self._waiting = {source: job for source, job in self._waiting.items() if source.root != root}
 
     def due(self, now: float) -> list[Job]:
         """The jobs whose next attempt is due."""
@@ -209,7 +209,9 @@ class Outcomes:
         return self.settling
 
     def _record(self, entry: Entry, state: State, reason: Reason | None, detail: str) -> None:
-        done = replace(entry, state=state, reason=reason, detail=detail, seen_by=self._seen_by, not_before_at_s=None)
+        done = replace(
+            entry, state=state, reason=reason, detail=detail, seen_by=self._force.seen_by, not_before_at_s=None
+        )
         self._ledger.record(done)
 
     def _done(self, attempt: "Attempt", entry: Entry) -> None:
@@ -233,7 +235,7 @@ class Outcomes:
             self._rejected(attempt, entry, Rejected(reason=Reason.DAMAGED, detail=outcome.detail))
             return
         first_seen = entry.first_seen_at_s or moment.wall_s
-        until = max(first_seen + self._grace_s, moment.wall_s)
+        until = max(first_seen + self._force.settings.settle.incomplete_grace_s, moment.wall_s)
         self._ledger.record(
             replace(
                 entry,
@@ -264,7 +266,7 @@ class Outcomes:
 
     def _judge(self, digest: bytes, reason: Reason, detail: str, *, quarantined: bool) -> None:
         self._ledger.put_verdict(
-            Verdict(digest=digest, seen_by=self._seen_by, quarantined=quarantined, reason=reason, detail=detail)
+            Verdict(digest=digest, seen_by=self._force.seen_by, quarantined=quarantined, reason=reason, detail=detail)
         )
 
     def _retry(self, attempt: "Attempt", entry: Entry, outcome: Failed | TimedOut | Crashed, moment: Moment) -> None:
@@ -272,7 +274,7 @@ class Outcomes:
             outcome,
             faults=entry.faults,
             interruptions=entry.interruptions,
-            policy=self._policy,
+            policy=self._force.settings.retry,
             jitter=self._jitter(),
         )
         counted = replace(entry, faults=decision.faults, interruptions=decision.interruptions)

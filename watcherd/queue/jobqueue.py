@@ -239,6 +239,16 @@ class JobQueue:
         """Let the jobs of a root run again."""
         self._blocked.discard(root)
 
+    def drop_root(self, root: int) -> None:
+        """Drop all lanes of a root that is not watched any more; what they hold stays pending in the ledger."""
+        for lane in [lane for lane in self._lanes.values() if lane.root == root]:
+            del self._lanes[lane.root, lane.job_class]
+            self._turns.rotation[lane.job_class].remove(lane)
+            for source in lane.jobs:
+                del self._where[source]
+        self._roots.discard(root)
+        self._blocked.discard(root)
+
     def mark_spilled(self, root: int, job_class: JobClass) -> None:
         """Say that the ledger may hold pending jobs of this lane (at start-up): the lane then wants all of them."""
         lane = self._lane(root, job_class)
