@@ -71,6 +71,7 @@ class Core:
         self._tickets = count(1)
         self.conditions = Conditions(roots=self.roots, queue=self.queue, tickets=self._tickets)
         self._connect(why_ignored)
+        self._connect_recovery()
 
     def _connect(self, why_ignored: Callable[[int, bytes], str | None]) -> None:
         """The rooms that use each other. What a settled source came to goes back to settling by three calls only."""
@@ -128,6 +129,15 @@ class Core:
             tally=self.tally,
             tickets=self._tickets,
         )
+        self.departures.back = self.intake.resettle
+        self.outcomes.settling = Settling(
+            resettle=self.intake.resettle,
+            hold=self.intake.hold,
+            gone=self.departures.gone,
+            remove_derivatives=self.departures.remove_derivatives,
+        )
+
+    def _connect_recovery(self) -> None:
         self.recovery = Recovery(
             ledger=self.ledger,
             force=self.force,
@@ -138,13 +148,6 @@ class Core:
             departures=self.departures,
             in_hand=self.attempts,
             patient=self.patient,
-        )
-        self.departures.back = self.intake.resettle
-        self.outcomes.settling = Settling(
-            resettle=self.intake.resettle,
-            hold=self.intake.hold,
-            gone=self.departures.gone,
-            remove_derivatives=self.departures.remove_derivatives,
         )
 
     # ---- start

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.rooms import RootRooms
 from watcherd.daemon.timer import Every
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Hands
 from watcherd.watch.observer import Observer
 from watcherd.watch.roots import RootState
 
@@ -35,9 +35,9 @@ class _Watcher:
     was: RootState = RootState.ONLINE
 
 
-def overdue_calls(core: Core, hands: Mapping[int, Hands], moment: Moment) -> list[Effect]:
+def overdue_calls(core: Core, rooms: Mapping[int, RootRooms], moment: Moment) -> list[Effect]:
     """Tell the roots' conditions whose calls have not come back for long, and whose have."""
-    pending_s = {root: one.oldest_pending(moment.now) or 0.0 for root, one in hands.items()}
+    pending_s = {root: rooms[root].hands.oldest_pending(moment.now) or 0.0 for root in core.roots}
     return [
         effect
         for root, seconds in pending_s.items()
@@ -50,8 +50,7 @@ class Health:
     """Looks after each root's observer (a dead one is replaced, with a scan) and hands (a hung call is told)."""
 
     core: Core
-    hands: Mapping[int, Hands]
-    make_observer: Callable[[int], Observer]
+    rooms: Mapping[int, RootRooms]
     carry_out: Callable[[Effect], None]
     watchers: dict[int, _Watcher] = field(default_factory=dict)
     timer: Every = field(default_factory=lambda: Every(HEALTH_INTERVAL_S))
@@ -60,8 +59,16 @@ class Health:
     def start(self) -> None:
         """Start an observer for each root."""
         for root in self.core.roots:
-            self.watchers[root] = _Watcher(self.make_observer(root))
-            self.watchers[root].observer.start()
+            self.watch(root)
+
+    def watch(self, root: int) -> None:
+        """Begin to look after a root."""
+        self.watchers[root] = _Watcher(self.rooms[root].observer())
+        self.watchers[root].observer.start()
+
+    def unwatch(self, root: int) -> None:
+        """Look after a root no more."""
+        self.watchers.pop(root).observer.stop()
 
     def stop(self) -> None:
         """End the observers, without waiting for a hung one."""
@@ -71,7 +78,7 @@ class Health:
     def due(self, moment: Moment) -> float | None:
         """Look when it is time."""
         if self.timer.is_due(moment.now):
-            self._all(overdue_calls(self.core, self.hands, moment))
+            self._all(overdue_calls(self.core, self.rooms, moment))
             self._all(self.core.conditions.look_for_absent())
             if self.presence.is_due(moment.now):
                 self._all(self.core.conditions.look_at_present())
@@ -107,5 +114,5 @@ class Health:
     def _replace(self, root: int, watcher: _Watcher, reason: str) -> None:
         log.info("root.doubt", root=self.core.roots[root].path, reason=reason)
         watcher.observer.stop()
-        watcher.observer = self.make_observer(root)
+        watcher.observer = self.rooms[root].observer()
         watcher.observer.start()  # its Watching brings the scan

@@ -50,7 +50,7 @@ def _serve(parts: Composition) -> str | None:
     service = ServiceManager(core)
     control = Control(parts.state.control, loop.selector)
     verbs = Verbs(core)
-    health = Health(core=core, hands=parts.hands, make_observer=parts.observer, carry_out=loop.carry_out)
+    health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
     ending = Ending(core, service, core.settings.daemon.drain_timeout_s, loop.carry_out)
     parts.duties += [Rescans(core, loop.carry_out), Metrics(core, parts.workers), health, service, ending, verbs]
     parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass

@@ -23,13 +23,13 @@ from watcherd.daemon.effects import (
     Moment,
     TellWorker,
 )
+from watcherd.daemon.rooms import RootRooms
 from watcherd.pool.crew import Crew, FromCrew
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.orders import Abandon, Command, Kill, Spawn, Terminate
 from watcherd.pool.processes import Workers
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Hands, discard
-from watcherd.watch.scanner import Scanner
+from watcherd.watch.hands import discard
 
 log = get_logger()
 
@@ -50,16 +50,14 @@ class Loop:
         core: Core,
         inbox: Inbox,
         workers: Workers,
-        hands: Mapping[int, Hands],
-        scanners: Mapping[int, Scanner],
+        rooms: Mapping[int, RootRooms],
         duties: list[Duty],
     ) -> None:
         self.core = core
         self.inbox = inbox
         self.selector = selectors.DefaultSelector()
         self._workers = workers
-        self._hands = hands
-        self._scanners = scanners
+        self._rooms = rooms
         self._duties = duties
         self._crew = Crew(workers, self.selector)
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
@@ -109,12 +107,17 @@ class Loop:
     def carry_out(self, effect: Effect) -> None:
         """Do one thing outside."""
         match effect:
-            case AskHands(root=root, request=request):
-                self._hands[root].submit(request)
-            case AskScanner():
-                self._scanners[effect.root].request(effect.directory, ticket=effect.ticket, arriving=effect.arriving)
-            case Acknowledge(root=root):
-                self._scanners[root].acknowledge()
+            case AskHands(root=root, request=request) if root in self._rooms:
+                self._rooms[root].hands.submit(request)
+            case AskScanner(root=root) if root in self._rooms:
+                scanner = self._rooms[root].scanner
+                scanner.request(effect.directory, ticket=effect.ticket, arriving=effect.arriving)
+            case Acknowledge(root=root) if root in self._rooms:
+                self._rooms[root].scanner.acknowledge()
+            case AskHands(request=request):  # of a root that was taken down meanwhile
+                discard(request)
+            case AskScanner() | Acknowledge():
+                pass
             case TellWorker():
                 self._leave_word(self._crew.tell(effect.slot, effect.body, effect.descriptors))
             case CloseDescriptors(descriptors=descriptors):

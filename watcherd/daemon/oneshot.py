@@ -105,7 +105,7 @@ class _ScanCourse:
         """Report progress."""
         if moment.now >= self._next_at:
             self._next_at = moment.now + self.INTERVAL_S
-            for effect in overdue_calls(self._core, self._parts.hands, moment):
+            for effect in overdue_calls(self._core, self._parts.rooms, moment):
                 self._parts.loop.carry_out(effect)
             self._progress(self._core.tally.counts(SCAN_TICKET), self._core.left())
         return self._next_at

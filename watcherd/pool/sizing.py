@@ -22,6 +22,22 @@ class Machine:
     available_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSize:
+    """How large the pool may be: workers, bytes for their jobs together, and how long each rests after a job."""
+
+    most_workers: int
+    budget_bytes: int
+    rest_factor: float
+
+
+def pool_size(settings: PoolSettings, machine: Machine) -> PoolSize:
+    """All three figures."""
+    budget_bytes = memory_budget(settings, machine)
+    most = worker_count(settings, machine, budget_bytes)
+    return PoolSize(most_workers=most, budget_bytes=budget_bytes, rest_factor=rest_factor(settings, machine, most))
+
+
 def memory_budget(settings: PoolSettings, machine: Machine) -> int:
     """Bytes that granted jobs and fetched sources may cost together."""
     if settings.memory_bytes:

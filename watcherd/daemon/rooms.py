@@ -1,0 +1,162 @@
+"""The rooms of one root: its hands, its scanner, and the claim that keeps other daemons out of it.
+
+Responsible for: building them, having them work by other settings, and taking them down; each root for itself, at any
+time. Not responsible for: when (`composition.py`), nor for a root's observer, which is replaced now and then by whoever
+looks after it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from watcherd.daemon.effects import WatchedRoot
+from watcherd.daemon.statedir import claim
+from watcherd.imaging.decoders import decoder_for
+from watcherd.imaging.sniff import Kind, kind_of
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
+from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan
+from watcherd.watch.compare import Wanted
+from watcherd.watch.hands import Hands, Place
+from watcherd.watch.ignore import compile_globs, prunes, why_ignored
+from watcherd.watch.observer import Observer
+from watcherd.watch.scanner import Scanner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What the rooms of every root have in common. `instance` and `run` name our temporary files."""
+
+    ledger: str
+    instance: str
+    run: str
+    post: Callable[[object], None]
+
+
+class RootRooms:
+    """One root's rooms; `start` begins to take scan requests. `seen_by`: the decoder table and limits in force.
+
+    Raises Busy where another daemon has the root.
+    """
+
+    def __init__(self, root: WatchedRoot, house: House, *, seen_by: int) -> None:
+        self._house = house
+        self._stack = ExitStack()
+        self._stack.enter_context(claim(root.path))
+        self._take_over(root, seen_by)
+        self.hands = Hands(self._place(), post=house.post)
+        self.scanner = self._scanner()
+
+    def start(self) -> None:
+        """Start the scanner."""
+        self.scanner.start()
+
+    def refit(self, root: WatchedRoot, *, seen_by: int) -> bool:
+        """Work by other settings, from the next request on. Whether sources at rest may need a look for that."""
+        before = self._wanted
+        self._take_over(root, seen_by)
+        self.hands.place = self._place()
+        return self._wanted.recipe_set != before.recipe_set
+
+    def stop_looking(self) -> None:
+        """Look at nothing more; the hands go on with what they are asked for."""
+        self.scanner.stop()
+
+    def look_again(self) -> None:
+        """Take scan requests again, after `stop_looking`."""
+        self.scanner = self._scanner()
+        self.scanner.start()
+
+    def close(self) -> None:
+        """Take everything down, without waiting for what hangs."""
+        self.scanner.stop()
+        self.hands.close()
+        self._stack.close()
+
+    def observer(self) -> Observer:
+        """A new observer, not started yet."""
+        root = self.root
+        return Observer(root.number, root.path, post=self._house.post, on_doubt=self._house.post)
+
+    def why_ignored(self, path: bytes) -> str | None:
+        """Why a file does not count, by its path below the root; None if it does."""
+        return why_ignored(path, globs=self._globs)
+
+    # ---- inside
+
+    def _take_over(self, root: WatchedRoot, seen_by: int) -> None:
+        self.root = root
+        self._globs = compile_globs(root.settings.ignore)
+        self._wanted = _wanted(root, seen_by)
+
+    def _place(self) -> Place:
+        return Place(
+            root=self.root.number,
+            path=self.root.path,
+            instance=self._house.instance,
+            run=self._house.run,
+            kind_of=kind_of,
+            refusal_of=_refusal_of,
+            names=self.root.names,
+            keeps_identity=self.root.keeps_identity,
+        )
+
+    def _scanner(self) -> Scanner:
+        """What it asks us for, it asks from its own thread: each answer is one attribute, replaced as a whole."""
+        return Scanner(
+            self.root.number,
+            self.root.path,
+            reader=lambda: Ledger.open(self._house.ledger, read_only=True),
+            wanted=lambda: self._wanted,
+            judge=_judge,
+            why_ignored=self.why_ignored,
+            prunes=lambda name: prunes(name, globs=self._globs),
+            post=self._house.post,
+            instance=self._house.instance,
+            run=self._house.run,
+        )
+
+
+def _wanted(root: WatchedRoot, seen_by: int) -> Wanted:
+    fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
+    return Wanted(
+        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by]),
+        fingerprints=fingerprints,
+        seen_by=seen_by,
+        names=root.names,
+        keeps_identity=root.keeps_identity,
+    )
+
+
+def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, int]], wanted: Wanted) -> State | None:
+    """The scanner's question to the plan: the state in which a source rests, or None."""
+    decision = plan(
+        stamp,
+        entry,
+        fingerprints=wanted.fingerprints,
+        present=present,
+        seen_by=wanted.seen_by,
+        keeps_identity=wanted.keeps_identity,
+        arriving=JobClass.BACKLOG,
+    )
+    if isinstance(decision, Skip):
+        return decision.state
+    # What is pending will have its turn without being found again.
+    return State.PENDING if decision.reason is DoReason.PENDING else None
+
+
+def _refusal_of(kind: str) -> Rejected | Ignored | None:
+    """Why a kind cannot be decoded by what is installed here; None where it can.
+
+    A video or a document is no picture: without the extra that makes one of it, it is none of our business.
+    """
+    decoder = decoder_for(Kind(kind))
+    if not isinstance(decoder, Rejected):
+        return None
+    return Ignored(kind=kind) if kind in NO_PICTURES else decoder
+
+
+def number_of(value: object) -> int:
+    """A number that stands for a value, the same in every run."""
+    return int.from_bytes(hashlib.sha256(repr(value).encode()).digest()[:8], "big") >> 1
