@@ -7,7 +7,7 @@ from watcherd.naming import NAME_MAX_BYTES
 from watcherd.queue.jobqueue import Job
 
 VARIANT_NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True)
-EXTENSIONS = st.sampled_from(["jpg", "webp", "avif", "png"])
+EXTENSIONS = st.sampled_from(["jpg", "webp", "avif", "png", "jxl"])
 PAIRS = st.tuples(VARIANT_NAMES, EXTENSIONS)
 DIGESTS = st.binary(min_size=32, max_size=32)
 FINGERPRINTS = st.integers(min_value=-(2**63), max_value=2**63 - 1)

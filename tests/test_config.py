@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.config import ConfigError, from_command_line, load, rules, schema, show, validate
+from watcherd.config import ConfigError, from_command_line, load, reading, rules, schema, show, validate
 from watcherd.config.reading import SECTIONS, VARIANT_KEYS
 from watcherd.config.source import locate
 from watcherd.model import (
@@ -114,6 +114,24 @@ def test_a_variant_may_stand_on_its_own(write: Any) -> None:
         progressive=False,
     )
     assert load(file).variants == (expected,)
+
+
+def test_jpeg_xl_wants_its_extra(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "find_spec", lambda module: object() if module == "pillow_jxl" else None)
+    file = write('[variants.thumbnail]\n[variants.small]\nbox = "9x9"\nformat = "jxl"\n')
+    assert load(file).variants[1].format is OutputFormat.JXL
+    monkeypatch.setattr(reading, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError) as refused:
+        load(file)
+    command = "pip install 'watcherd[jxl]'"
+    assert str(refused.value) == f'{file}:4: "format" = "jxl" in [variants.small] needs an extra encoder: {command}'
+
+
+def test_jpeg_xl_keeps_no_foreign_colours(errors: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "find_spec", lambda _: object())
+    assert errors('[variants.small]\nbox = "9x9"\nformat = "jxl"\ncolour = "keep"\n') == [
+        '4: "colour" = "keep" in [variants.small] cannot be had: jxl is written in sRGB'
+    ]
 
 
 @pytest.mark.parametrize(

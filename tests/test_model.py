@@ -101,7 +101,7 @@ def test_a_root_has_the_variants_that_it_names_or_all(names: tuple[str, ...], ex
 
 
 @pytest.mark.parametrize(
-    ("format_", "extension"), [("jpeg", "jpg"), ("webp", "webp"), ("avif", "avif"), ("png", "png")]
+    ("format_", "extension"), [("jpeg", "jpg"), ("webp", "webp"), ("avif", "avif"), ("png", "png"), ("jxl", "jxl")]
 )
 def test_each_format_has_its_ending(format_: str, extension: str) -> None:
     assert OutputFormat(format_).extension == extension

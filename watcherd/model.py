@@ -1,7 +1,7 @@
 """The nouns of watcherd: what is passed between its rooms. A pure leaf: values only.
 
-Every closed vocabulary is a `StrEnum`; the same word stands in code, ledger, log, metrics and documentation. Lengths of
-time end in `_s` (seconds), sizes in `_bytes`, instants of the wall clock in `_at_s` (seconds since 1970).
+Every closed vocabulary is a `StrEnum`; the same word stands in code, ledger, log and documentation. Lengths of time end
+in `_s` (seconds), sizes in `_bytes`, instants of the wall clock in `_at_s` (seconds since 1970).
 """
 
 import hashlib
@@ -92,6 +92,7 @@ class OutputFormat(StrEnum):
     WEBP = "webp"
     AVIF = "avif"
     PNG = "png"
+    JXL = "jxl"
 
     @property
     def extension(self) -> str:
@@ -290,10 +291,7 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crashed:
-    """The worker ended while it held this source. `how` names the signal or the exit code.
-
-    `outside`: not this source's doing; the daemon went away, or somebody killed the worker.
-    """
+    """The worker ended while it held this source. `how`: signal or exit code. `outside`: not this source's doing."""
 
     how: str
     outside: bool

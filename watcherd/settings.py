@@ -4,11 +4,16 @@ A pure leaf. Lengths of time are in seconds (`_s`), sizes in bytes (`_bytes`). `
 configuration refuse keys that are not fields here; nothing of pydantic is imported for it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import ClassVar
 
-from watcherd.model import PREVIEW, THUMBNAIL, Variant
+from watcherd.model import PREVIEW, THUMBNAIL, OutputFormat, Variant
+
+WRITING_EXTRAS: Mapping[OutputFormat, tuple[str, str]] = MappingProxyType({OutputFormat.JXL: ("jxl", "pillow_jxl")})
+"""Formats that are written by an extra: its name, and the module that it installs."""
 
 
 class OnDelete(StrEnum):

@@ -42,6 +42,14 @@ def test_checks_are_numbered_for_people(tmp_path: Path, capsys: pytest.CaptureFi
     assert numbered == [str(number) for number in range(1, 8)]
 
 
+def test_a_format_whose_encoder_is_missing_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "find_spec", lambda _: None)
+    writing = {check.name: check for check in checkup.pictures()}["writing"]
+    assert writing.finding is Finding.OK
+    assert dict(writing.items)["jxl"] == "pip install 'watcherd[jxl]'"
+    assert writing.detail == "writes jpeg, webp, avif, png; not installed: jxl (pip install 'watcherd[jxl]')"
+
+
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.SVG])
 def test_there_is_a_sample_of_each_kind(kind: Kind) -> None:
     data = sample_of(kind)

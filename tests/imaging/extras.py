@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.imaging.pictures import saved
+from watcherd.model import OutputFormat
+from watcherd.settings import WRITING_EXTRAS
 
 MODULES = {"jxl": "pillow_jxl", "raw": "rawpy", "pdf": "pypdfium2", "video": "av"}
 EXTRAS = tuple(MODULES)
+WRITABLE = [f for f in OutputFormat if f not in WRITING_EXTRAS or importlib.util.find_spec(WRITING_EXTRAS[f][1])]
+"""Formats that this installation can write."""
 
 
 def is_installed(extra: str) -> bool:

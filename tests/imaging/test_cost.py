@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.imaging.pictures import first_look, noise, saved
 from watcherd.imaging.cost import Look, memory_bytes
-from watcherd.model import PREVIEW, THUMBNAIL, Header, Variant
+from watcherd.model import PREVIEW, THUMBNAIL, Header, OutputFormat, Variant
 
 ROWS = Look(width=15_000, height=10_000, frames=1, pixel_bytes=3, streams=True)
 WHOLE = replace(ROWS, streams=False)
@@ -25,6 +25,14 @@ def test_the_largest_variant_counts_once() -> None:
 def test_a_variant_of_the_full_size_costs_what_it_is() -> None:
     whole = Variant(name="whole", width=None, height=None)
     assert memory_bytes(ROWS, [whole]) > 15_000 * 10_000 * 12
+
+
+def test_some_encoders_take_more_than_others() -> None:
+    jpeg, avif, jxl = (
+        memory_bytes(ROWS, [Variant(name="whole", width=None, height=None, format=form)])
+        for form in (OutputFormat.JPEG, OutputFormat.AVIF, OutputFormat.JXL)
+    )
+    assert jpeg + 15_000 * 10_000 * 15 < avif < jxl
 
 
 def test_a_canvas_larger_than_the_picture_counts() -> None:

@@ -51,10 +51,10 @@ from tests.imaging.pictures import SMALL, every_container, outcome, quarters
 from watcherd.imaging.render import Rendering
 from dataclasses import replace
 from watcherd.model import Fit, OutputFormat
-from tests.imaging.extras import EXTRAS, is_installed, sample
+from tests.imaging.extras import EXTRAS, WRITABLE, is_installed, sample
 files = every_container(quarters()) | {extra: sample(extra, quarters()) for extra in EXTRAS if is_installed(extra)}
 variants = [replace(SMALL, name=f.value, format=f, fit=Fit.SMART, height=32, sharpen=True, normalise=True)
-            for f in OutputFormat if f is not OutputFormat.AVIF]
+            for f in WRITABLE if f is not OutputFormat.AVIF]
 warm_up()
 opened = []
 sys.addaudithook(lambda event, args: opened.append(args) if event in ("open", "import") else None)

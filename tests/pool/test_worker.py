@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.imaging.extras import WRITABLE
 from tests.imaging.pictures import adobe_like_profile, noise, quarters, saved
 from tests.places import descriptors
 from tests.pool.workshop import bench, misbehaving
@@ -35,7 +36,7 @@ from watcherd.pool.frames import Identified, grant, parse_from_worker, release
 from watcherd.pool.worker import descriptors_of
 from watcherd.settings import Sandbox
 
-OUTPUTS = tuple(Variant(name=form.value, width=40, height=40, format=form) for form in OutputFormat)
+OUTPUTS = tuple(Variant(name=form.value, width=40, height=40, format=form) for form in WRITABLE)
 STARTUP_CPU_S = 0.3
 
 

@@ -13,13 +13,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any, TypeVar, get_type_hints
 
 from watcherd.config import rules
 from watcherd.config.source import Place, SourceFile, meant, read
-from watcherd.model import Fit, OutputFormat, Variant
+from watcherd.model import ColourPolicy, Fit, OutputFormat, Variant
 from watcherd.naming import VARIANT_NAME
-from watcherd.settings import RootSettings, Settings
+from watcherd.settings import WRITING_EXTRAS, RootSettings, Settings
 
 T = TypeVar("T")
 
@@ -161,6 +162,12 @@ def _check_variant(source: SourceFile, variant: Variant, place: Place) -> None:
         source.report((*place, "box"), f'"fit" = "{variant.fit}" in {_named(place)} needs both sides of the box')
     if variant.format is OutputFormat.WEBP and max(variant.width or 0, variant.height or 0) > _WEBP_MAX_SIDE:
         source.report((*place, "box"), f"{_named(place)} is too large: WebP ends at {_WEBP_MAX_SIDE} pixels a side")
+    if variant.format is OutputFormat.JXL and variant.colour is ColourPolicy.KEEP:
+        source.report((*place, "colour"), f'"colour" = "keep" in {_named(place)} cannot be had: jxl is written in sRGB')
+    extra, module = WRITING_EXTRAS.get(variant.format, ("", ""))
+    if extra and find_spec(module) is None:
+        cause = f"needs an extra encoder: pip install 'watcherd[{extra}]'"
+        source.report((*place, "format"), f'"format" = "{variant.format}" in {_named(place)} {cause}')
 
 
 def _relations(source: SourceFile, sections: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
+from importlib.util import find_spec
 
 from watcherd import __version__
 from watcherd.daemon.statedir import StateDirectory
@@ -24,6 +25,7 @@ from watcherd.ledger.errors import LedgerError, LedgerMissing, LedgerUnsafe
 from watcherd.ledger.ledger import Ledger
 from watcherd.ledger.location import require_local
 from watcherd.model import THUMBNAIL, OutputFormat, Rejected, Rendered, Variant
+from watcherd.settings import WRITING_EXTRAS
 
 _NEEDED = ("watchdog", "pyvips", "pyvips-binary", "pillow", "sqlite-utils", "structlog", "click", "rich", "pydantic")
 _OPTIONAL = ("pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
@@ -148,16 +150,22 @@ def _read(trial: Trial, kind: Kind) -> str:
 
 
 def _writing(trial: Trial) -> Check:
-    items = []
-    for form in OutputFormat:
-        variant = Variant(name="trial", width=16, height=16, format=form)
-        items.append((form.value, _tried(trial, Kind.PNG, (variant,))))
-    wrong = [f"{form}: {how}" for form, how in items if how != "ok"]
+    items = [(form.value, _written(trial, form)) for form in OutputFormat]
+    wrong = [f"{form}: {how}" for form, how in items if how != "ok" and not how.startswith("pip ")]
     if wrong:
         mend = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall pillow"
         return Check(name="writing", finding=Finding.FAIL, detail="; ".join(wrong), mend=mend, items=tuple(items))
-    told = ", ".join(form for form, _ in items)
-    return Check(name="writing", finding=Finding.OK, detail=f"writes {told}", items=tuple(items))
+    told = ", ".join(form for form, how in items if how == "ok")
+    extras = ", ".join(f"{form} ({how})" for form, how in items if how != "ok")
+    detail = f"writes {told}" + (f"; not installed: {extras}" if extras else "")
+    return Check(name="writing", finding=Finding.OK, detail=detail, items=tuple(items))
+
+
+def _written(trial: Trial, form: OutputFormat) -> str:
+    extra, module = WRITING_EXTRAS.get(form, ("", ""))
+    if extra and find_spec(module) is None:
+        return f"pip install 'watcherd[{extra}]'"
+    return _tried(trial, Kind.PNG, (Variant(name="trial", width=16, height=16, format=form),))
 
 
 def _tried(trial: Trial, kind: Kind, variants: tuple[Variant, ...]) -> str:

@@ -1,6 +1,6 @@
 """Finding the mark in a file: that we made it, from what, and by which recipe.
 
-Responsible for: walking JPEG segments, PNG chunks, WebP chunks and AVIF boxes as far as the mark stands.
+Responsible for: walking JPEG segments, PNG chunks, WebP chunks, AVIF and JPEG XL boxes as far as the mark stands.
 Not responsible for: writing marks (`imaging/marks.py`), opening files, deciding whose file it is.
 Standard library only; no I/O: the caller hands over the beginning and the end of the file.
 
@@ -22,6 +22,7 @@ _JPEG_COMMENT = 0xFE
 _JPEG_SCAN_OR_END = (0xDA, 0xD9)
 _XMP_MARK = re.compile(rb'watcherd:mark="([^"<>]{1,160})"')
 _AVIF_BRANDS = (b"avif", b"avis")
+_JXL_SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 
 def mark_in(head: bytes, tail: bytes = b"") -> Mark | None:
@@ -37,6 +38,8 @@ def mark_in(head: bytes, tail: bytes = b"") -> Mark | None:
         return _first(_webp_packets(head, tail))
     if head[4:8] == b"ftyp" and _is_avif(head):
         return _first(_avif_packets(head, tail))
+    if head.startswith(_JXL_SIGNATURE):
+        return _first(mark for kind, body in _boxes(head) if kind == b"xml " for mark in _xmp_marks(body))
     return None
 
 
@@ -51,6 +54,8 @@ def is_whole(head: bytes, tail: bytes, size_bytes: int) -> bool:
         return tail.endswith(b"\0\0\0\0IEND\xaeB`\x82")
     if head[:4] == b"RIFF":
         return int.from_bytes(head[4:8], "little") + 8 == size_bytes
+    if head.startswith(_JXL_SIGNATURE):
+        return _end_of_boxes(head) == size_bytes
     return True
 
 
@@ -131,6 +136,28 @@ def _avif_packets(head: bytes, tail: bytes) -> Iterator[bytes]:
         return
     yield from _xmp_marks(head)
     yield from _xmp_marks(tail)
+
+
+def _boxes(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content (as far as it is in the head) of each box that begins in the head."""
+    for position, length in _box_places(head):
+        yield head[position + 4 : position + 8], head[position + 8 : position + length]
+
+
+def _end_of_boxes(head: bytes) -> int:
+    """Where the last box that begins in the head is to end; ours are so few that it is the file's last one."""
+    return max((position + length for position, length in _box_places(head)), default=0)
+
+
+def _box_places(head: bytes) -> Iterator[tuple[int, int]]:
+    """Position and length of each box (ISO 18181-2, annex A); we write none of the long or open forms."""
+    position = 0
+    while position + 8 <= len(head):
+        length = int.from_bytes(head[position : position + 4], "big")
+        if length < 8:
+            return
+        yield position, length
+        position += length
 
 
 def _xmp_marks(packet: bytes) -> Iterator[bytes]:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watcherd.imaging.geometry import plan
-from watcherd.model import Variant
+from watcherd.model import OutputFormat, Variant
 
 _BASE_BYTES = 16 * 1024 * 1024
 _STREAMED_ROWS = 1536
 _OUTPUT_PIXEL_BYTES = 16  # scaled picture, its turned copy, the encoder's, and its coefficients
+_HUNGRY = {OutputFormat.AVIF: 34, OutputFormat.JXL: 56}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,8 @@ class Look:
 def memory_bytes(look: Look, variants: Sequence[Variant]) -> int:
     """The peak of decoding and rendering, in bytes."""
     rows = min(look.height, _STREAMED_ROWS) if look.streams else look.height
-    largest = max((_output_pixels(look, variant) for variant in variants), default=0)
-    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + largest * _OUTPUT_PIXEL_BYTES
+    largest = max((_output_pixels(look, v) * _HUNGRY.get(v.format, _OUTPUT_PIXEL_BYTES) for v in variants), default=0)
+    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + largest
 
 
 def _output_pixels(look: Look, variant: Variant) -> int:

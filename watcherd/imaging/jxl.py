@@ -1,13 +1,15 @@
 """JPEG XL by libjxl, where the extra `jxl` is installed.
 
 Responsible for: the size, read from the code stream's header (the plug-in would decode everything to tell it), and the
-pixels, without Pillow in between.
+pixels, without Pillow in between; the name of the encoder.
 Not responsible for: saying that the extra is missing (`decoders.py` does before anybody comes here).
 
 libjxl turns pictures upright by itself; EXIF's orientation only repeats what the code stream says, and is dropped.
 """
 
 from contextlib import suppress
+
+from PIL import Image
 
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.pillow import attach
@@ -20,6 +22,7 @@ with suppress(ImportError):  # the extra is not installed
 
 _CODE_STREAM = b"\xff\x0a"
 _HEADER_BYTES = 64
+_NAME = "JXL"
 _MAX_BOXES = 1000
 _LENGTH_BITS = (9, 13, 18, 30)
 _RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -64,6 +67,16 @@ def read(data: Content, *, shrink: float) -> pyvips.Image:
     profile = bytes(profile) if profile else b""
     attach(image, {"icc-profile-data": profile, "exif-data": exif and b"Exif\0\0" + exif}, orientation=1)
     return image
+
+
+def encoder() -> str:
+    """Pillow's name for the encoder, which gives a bare code stream where no metadata goes in.
+
+    Raises UnsupportedFormError where the extra is not installed: configurations are refused then, programs have none.
+    """
+    if _NAME not in Image.SAVE:
+        raise UnsupportedFormError("JPEG XL is written by an extra encoder: pip install 'watcherd[jxl]'")
+    return _NAME
 
 
 class _Bits:

@@ -22,8 +22,9 @@ from watcherd.imaging.metadata import blob_of, kept_of
 from watcherd.imaging.phash import hashes
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
+from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import clean, pyvips
-from watcherd.model import ColourPolicy, Failed, Header, Incomplete, Reason, Rejected, Variant
+from watcherd.model import ColourPolicy, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Variant
 from watcherd.naming import Mark
 from watcherd.settings import LimitSettings
 
@@ -86,6 +87,8 @@ def render(
         alike = hashes(prints.smallest())
     except MemoryError:
         return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode variants of {header.pixels:,} pixels")
+    except UnsupportedFormError as error:
+        return Rejected(reason=Reason.DECODER_MISSING, detail=clean(error))
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
         return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
     notes = tuple(dict.fromkeys(master.notes + tuple(prints.notes)))
@@ -126,7 +129,8 @@ class _Prints:
 
     def at(self, size: Size, variant: Variant) -> pyvips.Image:
         """The picture at a size, in the variant's tone; kept in memory for the smaller ones after it."""
-        policy = ColourPolicy.KEEP if variant.colour is ColourPolicy.KEEP else ColourPolicy.SRGB
+        keeps = variant.colour is ColourPolicy.KEEP and variant.format is not OutputFormat.JXL  # it takes no profile
+        policy = ColourPolicy.KEEP if keeps else ColourPolicy.SRGB
         made = self._in_tone(policy, variant.background)
         large_enough = [i for i in made if i.width >= _PARENT_RATIO * size[0] and i.height >= _PARENT_RATIO * size[1]]
         parent = min(large_enough, key=lambda i: i.width * i.height, default=made[0])
