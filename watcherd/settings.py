@@ -126,6 +126,17 @@ class DaemonSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Where the metrics can be had: a socket in the state directory, a port of 127.0.0.1 (0: none), a text file."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    socket: bool = True
+    port: int = 0
+    textfile: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """How the log is written; it goes to standard error."""
 
@@ -148,6 +159,7 @@ class Settings:
     pool: PoolSettings = field(default_factory=PoolSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def variants_of(self, root: RootSettings) -> tuple[Variant, ...]:

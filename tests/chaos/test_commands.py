@@ -269,3 +269,26 @@ def test_a_deleted_source_takes_its_derivatives_along(watched: Path, daemon_at: 
     eventually(lambda: len(list(watched.iterdir())) == 6, within_s=15, what="its derivatives are removed")
     eventually(lambda: daemon.status()["sources"]["done"] == 2, within_s=10, what="it is forgotten", every_s=0.3)
     assert audit(watched, daemon.state).problems == []
+
+
+# -------------------------------------------------------------------------------------------------------------- metrics
+
+
+def test_the_metrics_tell_what_the_daemon_did(watched: Path, daemon: Daemon, tmp_path: Path) -> None:
+    text_file = tmp_path / "watcherd.prom"
+    daemon.config = f'[daemon]\nmetrics_interval_s = 1\n[metrics]\ntextfile = "{text_file}"\n'
+    daemon.start()
+    put(watched / "a.jpg", jpeg("a"))
+    put(watched / "b.png", broken_png())
+    eventually(lambda: len(daemon.lines("job.done")) >= 2, within_s=15, what="both attempts")
+
+    done = command("metrics", "show", "--state-dir", daemon.state)
+    assert done.returncode == 0, done.stderr
+    assert 'watcherd_attempts_total{outcome="rendered",reason=""} 1.0\n' in done.stdout
+    assert 'watcherd_derivatives_total{variant="preview"} 1.0\n' in done.stdout
+    assert 'watcherd_root_state{root="1",state="online"} 1.0\n' in done.stdout
+    eventually(
+        lambda: text_file.exists() and "watcherd_workers_limit" in text_file.read_text(), within_s=10, what="the file"
+    )
+    assert daemon.stop() == 0
+    assert not text_file.exists()

@@ -35,6 +35,7 @@ VERBS = MappingProxyType(
         "duplicates": Verb("watcherd.cli.duplicates_verbs:duplicates", "Which sources are the same, or look alike."),
         "doctor": Verb("watcherd.cli.doctor_verbs:doctor", "Check what this installation can do, and what it lacks."),
         "quarantine": Verb("watcherd.cli.quarantine_verbs:quarantine", "Show what is in quarantine, or let it out."),
+        "metrics": Verb("watcherd.cli.metrics_verbs:metrics", "See the metrics, or get dashboard and alert rules."),
         "config": Verb("watcherd.cli.config_verbs:config", "Check, show or begin a configuration."),
     }
 )

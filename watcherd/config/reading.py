@@ -10,6 +10,7 @@ file is read, because it takes longer to import than everything else here togeth
 import datetime as dt
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from enum import StrEnum
@@ -171,7 +172,10 @@ def _check_variant(source: SourceFile, variant: Variant, place: Place) -> None:
 
 
 def _relations(source: SourceFile, sections: Mapping[str, Any]) -> None:
-    retry, settle = sections["retry"], sections["settle"]
+    retry, settle, metrics = sections["retry"], sections["settle"], sections["metrics"]
+    if metrics and metrics.textfile and not re.fullmatch(r"/[^\0]*\.prom", metrics.textfile, re.DOTALL):
+        expected = "an absolute path that ends in .prom, as node_exporter reads no other"
+        _must_be(source, ("metrics", "textfile"), expected, metrics.textfile)
     if retry and retry.first_delay_s > retry.max_delay_s:
         source.report(("retry", "first_delay_s"), '"first_delay_s" in [retry] must not be more than "max_delay_s"')
     if settle and settle.closed_quiet_s > settle.open_quiet_s:

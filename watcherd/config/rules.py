@@ -72,6 +72,7 @@ RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(
         ("daemon", "forget_after_s"): Range(least=0),
         ("daemon", "metrics_interval_s"): Range(least=1),
         ("daemon", "drain_timeout_s"): Range(least=0, most=_DAY_S),
+        ("metrics", "port"): Range(least=1, most=65_535, or_zero=True),
         ("variants", "quality"): Range(least=1, most=100),
         ("variants", "effort"): Range(least=0, most=9),
     }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from watcherd.daemon.sockets import listen_at, short
 from watcherd.pool.frames import Decoder, FrameError, encode
 
 _READ_BYTES = 64 * 1024
@@ -58,16 +59,7 @@ class Control:
         self._path = path
         self._selector = selector
         self._connections: set[Connection] = set()
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        with _short(path) as name:
-            if os.path.lexists(path):
-                os.unlink(path)  # of an earlier run: the lock says that nobody else is here
-            mask = os.umask(0o117)
-            try:
-                self._listener.bind(name)
-            finally:
-                os.umask(mask)
-        self._listener.listen(16)
+        self._listener = listen_at(path)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
@@ -155,7 +147,7 @@ def ask(
     Raises Unreachable where nobody answers.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, _short(path) as name:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short(path) as name:
             client.settimeout(TIMEOUT_S)
             client.connect(name)
             client.sendall(encode(body))
@@ -183,22 +175,3 @@ def _answers(client: socket.socket, on_frame: Callable[[dict[str, Any]], None] |
 def _peer(accepted: socket.socket) -> str:
     pid, uid, _ = struct.unpack("iII", accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return f"pid {pid} uid {uid}"
-
-
-class _short:  # noqa: N801  reads as a verb at its use
-    """A name for a socket's path that fits the kernel's 107 bytes, however deep the folder lies."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._folder = -1
-
-    def __enter__(self) -> str:
-        if len(os.fsencode(self._path)) < 100:
-            return self._path
-        folder, name = os.path.split(self._path)
-        self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return f"/proc/self/fd/{self._folder}/{name}"
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder >= 0:
-            os.close(self._folder)

@@ -20,7 +20,8 @@ from watcherd.daemon.intake import Intake
 from watcherd.daemon.outcomes import Outcomes, Settling
 from watcherd.daemon.recovery import Recovery
 from watcherd.daemon.scans import Scans
-from watcherd.daemon.tally import Scope, Tally, Totals
+from watcherd.daemon.tally import Scope, Tally
+from watcherd.daemon.totals import Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change
 from watcherd.pool.admission import Admission
@@ -127,6 +128,7 @@ class Core:
             intake=self.intake,
             conditions=self.conditions,
             tally=self.tally,
+            totals=self.totals,
             tickets=self._tickets,
         )
         self.departures.back = self.intake.resettle
@@ -302,7 +304,8 @@ class Core:
         if getattr(item, "root", next(iter(self.roots), None)) not in self.roots:
             return self._late(item, moment)
         match item:
-            case Change():
+            case Change(kind=kind):
+                self.totals.events[kind] += 1
                 return self.intake.change(item, moment)
             case FrameCame() | WorkerBroke() | WorkerEnded() | NotStarted():
                 return self.crew.take(item, moment)

@@ -6,7 +6,7 @@ Not responsible for: descriptors and processes (`pool/processes.py`), nor the fl
 
 from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.effects import CloseDescriptors, Effect, Moment
-from watcherd.daemon.tally import Totals
+from watcherd.daemon.totals import Totals
 from watcherd.pool.crew import FrameCame, FromCrew, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, FrameError, Identified, Ready, parse_from_worker
@@ -75,6 +75,7 @@ class CrewReports:
 
     def _log_ending(self, slot: int, ending: Ending) -> None:
         source = self._attempts.source_in(slot)
+        self._totals.worker_ends[ending.stop_reason or ending.how] += 1
         if ending.stop_reason is None:
             self._totals.restarts += 1
             log.warning("worker.exited", pid=ending.pid, slot=slot, how=ending.how, source=source)

@@ -1,6 +1,6 @@
 """Duties: what is done regularly beside the core. Each says when it wants to be called again.
 
-Metrics, the service manager's signs of life, rescans. The health of the roots' threads: `health.py`.
+The service manager's signs of life, and rescans. The health of the roots' threads: `health.py`.
 """
 
 import os
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskScanner, Effect, Moment
 from watcherd.daemon.timer import Every
-from watcherd.model import JobClass
-from watcherd.pool.processes import Workers
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
 
@@ -34,56 +32,6 @@ class Rescans:
             for root in self._core.roots:
                 self._carry_out(AskScanner(root=root, directory=b""))
         return self._timer.deadline()
-
-
-class Metrics:
-    """The periodic `pool.metrics` line."""
-
-    def __init__(self, core: Core, workers: Workers) -> None:
-        self._core = core
-        self._workers = workers
-        self._timer = Every(core.settings.daemon.metrics_interval_s)
-        self._before = core.totals.copy()
-
-    def due(self, moment: Moment) -> float | None:
-        """Write the line when it is time."""
-        if self._timer.is_due(moment.now):
-            self.write(moment)
-        return self._timer.deadline()
-
-    def write(self, moment: Moment) -> None:
-        """Write the line now: sums of the interval, states of the moment."""
-        core, before = self._core, self._before
-        totals = core.totals.copy()
-        self._before = totals
-        fleet = core.fleet
-        busy_s = fleet.busy_seconds(moment.now)
-        interval_s = self._timer.interval_s
-        waiting_since = [at for at in map(core.queue.oldest, JobClass) if at is not None]
-        log.info(
-            "pool.metrics",
-            workers=len(fleet.slots),
-            busy=fleet.busy(),
-            idle=len(fleet.idle()),
-            queued=len(core.queue),
-            settling=len(core.settle),
-            waiting=core.outcomes.waiting + core.attempts.parked,
-            oldest_s=round(max((moment.now - at for at in waiting_since), default=0.0), 3),
-            ended=dict(totals.ended - before.ended),
-            attempts_per_s=round((sum(totals.ended.values()) - sum(before.ended.values())) / interval_s, 3),
-            rss_bytes=self._rss_bytes(),
-            utilisation=round((busy_s - before.busy_s) / interval_s / max(1, core.most_workers), 3),
-            memory_bytes=core.admission.used_bytes,
-            budget_bytes=core.admission.budget_bytes,
-            restarts=totals.restarts - before.restarts,
-            bytes_in=totals.bytes_in - before.bytes_in,
-            bytes_out=totals.bytes_out - before.bytes_out,
-            interval_s=interval_s,
-        )
-        totals.busy_s = busy_s
-
-    def _rss_bytes(self) -> int:
-        return sum(self._workers.rss_bytes(worker.slot) for worker in self._workers)
 
 
 class ServiceManager:

@@ -13,9 +13,11 @@ from watcherd import __version__
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.control import Control, Request
 from watcherd.daemon.core import Core
-from watcherd.daemon.duties import Metrics, Rescans, ServiceManager
+from watcherd.daemon.duties import Rescans, ServiceManager
 from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.exposure import Exposure, Scrape
 from watcherd.daemon.health import Health
+from watcherd.daemon.metrics_line import MetricsLine
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
@@ -50,12 +52,22 @@ def _serve(parts: Composition) -> str | None:
     service = ServiceManager(core)
     control = Control(parts.state.control, loop.selector)
     verbs = Verbs(core)
+    exposure = Exposure(core=core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post)
     health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
     ending = Ending(core, service, core.settings.daemon.drain_timeout_s, loop.carry_out)
-    parts.duties += [Rescans(core, loop.carry_out), Metrics(core, parts.workers), health, service, ending, verbs]
+    parts.duties += [
+        Rescans(core, loop.carry_out),
+        MetricsLine(core, parts.workers),
+        exposure,
+        health,
+        service,
+        ending,
+        verbs,
+    ]
     parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
     loop.handle(Signalled, ending.signalled)
     loop.handle(Request, verbs.requested)
+    loop.handle(Scrape, exposure.scraped)
     listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     core.recover(moment_now(), Scope())
     health.start()
@@ -65,6 +77,7 @@ def _serve(parts: Composition) -> str | None:
         core.failure = str(error)
     finally:
         health.stop()
+        exposure.close()
         control.close()
     return core.failure
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from watcherd.daemon.composition import Composition
-from watcherd.daemon.duties import Metrics
 from watcherd.daemon.effects import AskScanner, Effect, Moment
 from watcherd.daemon.health import overdue_calls
+from watcherd.daemon.metrics_line import MetricsLine
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
@@ -71,7 +71,7 @@ def scan(
                 core.tally.await_scans(SCAN_TICKET, 1)
                 loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
         course = _ScanCourse(parts, scope, progress)
-        parts.duties += [course, Metrics(core, parts.workers)]
+        parts.duties += [course, MetricsLine(core, parts.workers)]
         loop.handle(Signalled, course.signalled)
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
         loop.run(course.is_over)

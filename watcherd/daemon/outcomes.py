@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.inforce import InForce
-from watcherd.daemon.tally import Scope, Tally, Totals
+from watcherd.daemon.tally import Scope, Tally
+from watcherd.daemon.totals import Stage, Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Crashed,
@@ -323,9 +324,7 @@ class Outcomes:
         entry = self._ledger.entry(attempt.job.source)
         self._tally.ended(attempt.job.source, outcome, entry.state if entry else None, len(attempt.made))
         name, reason, detail = describe(outcome)
-        self._totals.ended[name] += 1
-        self._totals.bytes_in += attempt.fetched.stamp.size_bytes if attempt.fetched else 0
-        self._totals.bytes_out += attempt.bytes_out
+        self._count_attempt(attempt, name, reason, moment)
         log.info(
             "job.done",
             source=_path(attempt),
@@ -349,6 +348,23 @@ class Outcomes:
             worker=attempt.worker,
             attempt=attempt.ticket,
         )
+
+    def _count_attempt(self, attempt: "Attempt", name: str, reason: str, moment: Moment) -> None:
+        totals = self._totals
+        totals.ended[name] += 1
+        totals.ended_why[name, reason] += 1
+        totals.derivatives.update(attempt.made)
+        totals.bytes_in += attempt.fetched.stamp.size_bytes if attempt.fetched else 0
+        totals.bytes_out += attempt.bytes_out
+        totals.attempts.add(moment.now - attempt.started)
+        totals.stages[Stage.QUEUE].add(attempt.started - attempt.job.queued_at)
+        if name == "rendered":
+            totals.stages[Stage.DECODE].add(attempt.decode_s)
+            totals.stages[Stage.ENCODE].add(attempt.encode_s)
+        if attempt.made:
+            totals.stages[Stage.PUBLISH].add(attempt.publish_s)
+        if name in {"rendered", "reused", "unchanged"}:
+            totals.succeeded_at_s[attempt.root.number] = moment.wall_s
 
 
 def describe(outcome: Outcome) -> tuple[str, str, str]:

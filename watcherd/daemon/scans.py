@@ -12,6 +12,7 @@ from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.effects import Acknowledge, AskHands, AskScanner, Effect, Moment, WatchedRoot
 from watcherd.daemon.intake import Intake
 from watcherd.daemon.tally import Tally
+from watcherd.daemon.totals import Totals
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import JobClass
 from watcherd.telemetry.log import get_logger
@@ -44,6 +45,7 @@ class Scans:
         intake: Intake,
         conditions: Conditions,
         tally: Tally,
+        totals: Totals,
         tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
@@ -51,12 +53,14 @@ class Scans:
         self._intake = intake
         self._conditions = conditions
         self._tally = tally
+        self._totals = totals
         self._tickets = tickets
 
     def reported(self, item: Found | Listed | Stray | ScanEnded, moment: Moment) -> list[Effect]:
         """Take a scanner's report in."""
         match item:
             case Found(root=root, changes=changes, arriving=arriving):
+                self._totals.events.update(change.kind for change in changes)
                 effects = [effect for change in changes for effect in self._intake.found(change, arriving, moment)]
                 return [*effects, Acknowledge(root=root)]
             case Listed():
@@ -69,6 +73,8 @@ class Scans:
                 self._tally.skipped(item.ticket, item.by_state)
                 self._tally.scanned(item.ticket, len(item.errors))
                 if item.result is ScanResult.COMPLETE:
+                    self._totals.scans[item.root] += 1
+                    self._totals.scanned_at_s[item.root] = moment.wall_s
                     self._log_scan(item)
                 return self._after_scan(item, moment)
         return []
@@ -115,6 +121,7 @@ class Scans:
                 log.warning("root.unwatchable", root=path, reason=item.why, hint=item.detail)
                 return [AskScanner(root=item.root, directory=b"")]
             case Doubt(directory=directory):
+                self._totals.doubts[item.why] += 1
                 if item.why is not DoubtReason.NEW_DIRECTORY:
                     log.info("root.doubt", root=path, directory=directory, reason=item.why)
                 return [AskScanner(root=item.root, directory=directory, arriving=JobClass.UPLOAD)]

@@ -49,6 +49,11 @@ class StateDirectory:
         return os.path.join(self.path, "control.sock")
 
     @property
+    def metrics(self) -> str:
+        """The metrics endpoint's socket."""
+        return os.path.join(self.path, "metrics.sock")
+
+    @property
     def lock(self) -> str:
         """The lock file; it holds the process id of the last holder."""
         return os.path.join(self.path, "lock")

@@ -6,7 +6,7 @@ found unchanged count by the state they are in.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from watcherd.model import Disturbed, Ignored, Outcome, Rendered, Reused, Source, State, Unchanged, Vanished
 
@@ -37,21 +37,6 @@ class Scope:
             and (not place.path or source.path == place.path or source.path.startswith(place.path + b"/"))
             for place in self.places
         )
-
-
-@dataclass(slots=True)
-class Totals:
-    """What happened since the start, for the metrics. `ended` counts attempts by their outcome."""
-
-    ended: Counter[str] = field(default_factory=Counter)
-    bytes_in: int = 0
-    bytes_out: int = 0
-    restarts: int = 0
-    busy_s: float = 0.0
-
-    def copy(self) -> "Totals":
-        """As it is now."""
-        return replace(self, ended=self.ended.copy())
 
 
 class Tally:

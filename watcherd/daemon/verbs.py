@@ -100,6 +100,7 @@ class Verbs:
             "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},
             "roots": {
                 os.fsdecode(root.path): {
+                    "number": number,
                     "state": str(core.conditions.state(number)),
                     "reason": core.conditions.reason(number),
                 }

@@ -113,6 +113,8 @@ EVENTS: Mapping[str, Event] = _table(
          "bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts"),
         "How the work goes, at even intervals.",
     ),
+    (_W, "metrics.unserved", "subject cause hint", "The metrics cannot be had at this address."),
+    (_W, "metrics.unwritten", "path cause hint", "The metrics' text file cannot be written."),
     # ------------------------------------------------------------------------------------------------- ledger, others
     (_I, "ledger.opened", "path sources size_bytes schema migrated", "The ledger is open."),
     (_E, "ledger.problem", "path operation cause hint", "The ledger cannot be read or written as it should."),

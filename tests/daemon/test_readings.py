@@ -1,0 +1,74 @@
+"""What the core exposes about itself."""
+
+from tests.daemon.outside import START_S
+from tests.daemon.world import World
+from watcherd.daemon.effects import Moment
+from watcherd.daemon.readings import readings
+from watcherd.daemon.totals import BOUNDS_S, Durations
+from watcherd.model import Reason, Rejected
+from watcherd.telemetry.exposition import exposition
+from watcherd.telemetry.metrics import METRICS, Distribution
+from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded, ScanResult
+
+
+def of(world: World) -> dict[tuple[str, ...], float | Distribution]:
+    moment = Moment(now=world.now, wall_s=START_S + world.now)
+    made = readings(world.core, moment, resident_bytes=12, started_at_s=34.0)
+    exposition(made)  # raises where one is not declared
+    return {(reading.name, *reading.labels): reading.value for reading in made}
+
+
+def test_what_was_done_is_counted(world: World) -> None:
+    world.plays[b"not good"] = Rejected(reason=Reason.DAMAGED, detail="cut")
+    world.put(b"a.jpg", b"picture a")
+    world.put(b"b.jpg", b"not good")
+    world.run()
+    made = of(world)
+
+    assert made["watcherd_attempts_total", "rendered", ""] == 1
+    assert made["watcherd_attempts_total", "rejected", "damaged"] == 1
+    assert made["watcherd_derivatives_total", "thumbnail"] == 1
+    assert made["watcherd_read_bytes_total",] == len(b"picture a") + len(b"not good")
+    assert made["watcherd_ledger_sources", "1", "done"] == 1
+    assert made["watcherd_root_last_success_timestamp_seconds", "1"] >= START_S
+    attempts = made["watcherd_attempt_seconds",]
+    assert isinstance(attempts, Distribution)
+    assert sum(attempts.counts) == 2
+
+
+def test_every_declared_metric_has_a_reading_once_something_happened(world: World) -> None:
+    world.plays[b"bad"] = "SIGSEGV"
+    world.put(b"a.jpg", b"picture a")
+    world.put(b"b.jpg", b"bad")
+    world.run()
+    world.report(Doubt(root=1, directory=b"", why=DoubtReason.OVERFLOW))
+    world.report(
+        ScanEnded(
+            root=1,
+            directory=b"",
+            ticket=None,
+            result=ScanResult.COMPLETE,
+            directories=1,
+            sources=2,
+            unchanged=0,
+            by_state={},
+            errors=(),
+        )
+    )
+    world.run()
+    made = of(world)
+
+    assert made["watcherd_worker_ends_total", "SIGSEGV"] >= 1
+    assert made["watcherd_doubts_total", "overflow"] == 1
+    assert set(METRICS) - {name for name, *_ in made} == set()
+
+
+def test_a_length_of_time_belongs_to_the_first_class_that_holds_it() -> None:
+    durations = Durations()
+    for seconds in (0.0, BOUNDS_S[0], BOUNDS_S[1], BOUNDS_S[-1] + 1):
+        durations.add(seconds)
+    counts = durations.distribution().counts
+    assert counts[0] == 2
+    assert counts[1] == 1
+    assert counts[-1] == 1
+    assert sum(counts) == 4

@@ -1,0 +1,116 @@
+"""What the daemon exposes about itself at one moment: the core's state as readings of the declared metrics.
+
+Runs in the loop's thread. Not responsible for: the text that becomes of it (`telemetry/exposition.py`), and who asks
+(`exposure.py`).
+"""
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from watcherd import __version__
+from watcherd.daemon.core import Core
+from watcherd.daemon.effects import Moment
+from watcherd.model import JobClass
+from watcherd.pool.slots import Busy, Idle, Resting, Starting, Stopping
+from watcherd.telemetry.metrics import Reading
+from watcherd.watch.roots import RootState
+
+_WORKER_STATES = (Starting, Idle, Resting, Busy, Stopping)
+
+
+def readings(core: Core, moment: Moment, *, resident_bytes: int, started_at_s: float) -> list[Reading]:
+    """All readings. `resident_bytes` is the memory of all workers, `started_at_s` the wall clock at the start."""
+    return [
+        *_work(core),
+        *_queue(core, moment),
+        *_workers(core, moment),
+        Reading(name="watcherd_workers_resident_bytes", value=resident_bytes),
+        *_watching(core),
+        *_ledger(core),
+        Reading(name="watcherd_build_info", labels=_build()),
+        Reading(name="watcherd_start_time_seconds", value=started_at_s),
+    ]
+
+
+def _work(core: Core) -> Iterator[Reading]:
+    totals = core.totals
+    for labels, count in totals.ended_why.items():
+        yield Reading(name="watcherd_attempts_total", labels=labels, value=count)
+    for variant in core.settings.variants:
+        count = totals.derivatives[variant.name]
+        yield Reading(name="watcherd_derivatives_total", labels=(variant.name,), value=count)
+    yield Reading(name="watcherd_read_bytes_total", value=totals.bytes_in)
+    yield Reading(name="watcherd_written_bytes_total", value=totals.bytes_out)
+    for stage, durations in totals.stages.items():
+        yield Reading(name="watcherd_stage_seconds", labels=(stage,), value=durations.distribution())
+    yield Reading(name="watcherd_attempt_seconds", value=totals.attempts.distribution())
+
+
+def _queue(core: Core, moment: Moment) -> Iterator[Reading]:
+    for job_class, depth in core.queue.depth().items():
+        yield Reading(name="watcherd_queue_jobs", labels=(job_class,), value=depth)
+    for job_class in JobClass:
+        since = core.queue.oldest(job_class)
+        waited_s = 0.0 if since is None else moment.now - since
+        yield Reading(name="watcherd_queue_oldest_seconds", labels=(job_class,), value=waited_s)
+    yield Reading(name="watcherd_settling_sources", value=len(core.settle))
+    yield Reading(name="watcherd_waiting_jobs", value=core.outcomes.waiting + core.attempts.parked)
+
+
+def _workers(core: Core, moment: Moment) -> Iterator[Reading]:
+    fleet = core.fleet
+    states = Counter(type(state) for state in fleet.slots.values())
+    for state in _WORKER_STATES:
+        yield Reading(name="watcherd_workers", labels=(state.__name__.lower(),), value=states[state])
+    yield Reading(name="watcherd_workers_limit", value=core.most_workers)
+    yield Reading(name="watcherd_workers_degraded", value=float(fleet.degraded))
+    for cause, count in core.totals.worker_ends.items():
+        yield Reading(name="watcherd_worker_ends_total", labels=(cause,), value=count)
+    yield Reading(name="watcherd_workers_busy_seconds_total", value=fleet.busy_seconds(moment.now))
+    yield Reading(name="watcherd_memory_used_bytes", value=core.admission.used_bytes)
+    yield Reading(name="watcherd_memory_budget_bytes", value=core.admission.budget_bytes)
+
+
+def _watching(core: Core) -> Iterator[Reading]:
+    totals = core.totals
+    for kind, count in totals.events.items():
+        yield Reading(name="watcherd_events_total", labels=(kind,), value=count)
+    for reason, count in totals.doubts.items():
+        yield Reading(name="watcherd_doubts_total", labels=(reason,), value=count)
+    for number in core.roots:
+        root = (str(number),)
+        yield Reading(name="watcherd_scans_total", labels=root, value=totals.scans[number])
+        if number in totals.scanned_at_s:
+            at_s = totals.scanned_at_s[number]
+            yield Reading(name="watcherd_scan_last_timestamp_seconds", labels=root, value=at_s)
+        if number in totals.succeeded_at_s:
+            at_s = totals.succeeded_at_s[number]
+            yield Reading(name="watcherd_root_last_success_timestamp_seconds", labels=root, value=at_s)
+        is_now = core.conditions.state(number)
+        for state in RootState:
+            yield Reading(name="watcherd_root_state", labels=(*root, state), value=float(state is is_now))
+
+
+def _ledger(core: Core) -> Iterator[Reading]:
+    for number, counts in core.ledger.counts().items():
+        for state, count in counts.items():
+            yield Reading(name="watcherd_ledger_sources", labels=(str(number), state), value=count)
+    with suppress(OSError):  # taken away under us: that is told elsewhere
+        yield Reading(name="watcherd_ledger_size_bytes", value=os.path.getsize(core.ledger.path))
+
+
+@cache
+def _build() -> tuple[str, ...]:
+    return (__version__, platform.python_version(), *map(_version, ("pillow", "pyvips")))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
