@@ -39,6 +39,8 @@ from watcherd.watch.hands import (
     Probed,
     Publish,
     Published,
+    Recognise,
+    Recognised,
     Refused,
     Remove,
     Removed,
@@ -46,6 +48,8 @@ from watcherd.watch.hands import (
     StatMany,
     Stats,
 )
+from watcherd.watch.recognition import Verdict
+from watcherd.watch.sighting import Sight
 
 START_S = 1_800_000_000.0
 SEEN_BY = 7
@@ -87,7 +91,8 @@ class Outside:
     """Everything outside of the core.
 
     `absent` are the roots whose folder is not there, `frozen` the requests that do not come back from a root. `hook`
-    sees every other request before the hands do, and answers it unless it gives None.
+    sees every other request before the hands do, and answers it unless it gives None. `sight` is what a look at a root
+    tells.
     """
 
     disk: dict[bytes, File] = field(default_factory=dict)
@@ -95,6 +100,7 @@ class Outside:
     costs: dict[bytes, int] = field(default_factory=dict)
     slow: set[bytes] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
+    sight: Sight = field(default_factory=lambda: Sight(verdict=Verdict.ROOT, file_system=None))
     absent: set[int] = field(default_factory=set)
     frozen: set[tuple[int, type]] = field(default_factory=set)
     hook: Callable[[AskHands], object] | None = None
@@ -160,6 +166,8 @@ class Outside:
                 for path, _, _ in items:
                     self.disk.pop(path, None)
                 return Removed(root=self.root, ticket=ticket, results=tuple((Fate.DONE, 0) for _ in items))
+            case Recognise(ticket=ticket):
+                return Recognised(root=0, ticket=ticket, sight=self.sight)
             case Probe(ticket=ticket):
                 number = self.faults.get("probe", 0)
                 return Probed(root=self.root, ticket=ticket, ok=not number, errno=number)

@@ -17,10 +17,12 @@ from watcherd.daemon.effects import (
     Acknowledge,
     AskHands,
     AskScanner,
+    Bind,
     CloseDescriptors,
     Discard,
     Effect,
     TellWorker,
+    WatchAnew,
     WatchedRoot,
 )
 from watcherd.daemon.tally import Scope
@@ -57,6 +59,8 @@ class World(Outside):
     jitter: float = 0.5
     seen_by: int = SEEN_BY
     scans_asked: list[bytes] = field(default_factory=list)
+    watched_anew: list[int] = field(default_factory=list)
+    bound: list[Bind] = field(default_factory=list)
     ledger: Ledger = field(init=False)
     core: Core = field(init=False)
     other: int = field(init=False)
@@ -183,6 +187,11 @@ class World(Outside):
                 self._inbox.append(self._answer(effect))
             case AskScanner(directory=directory):
                 self.scans_asked.append(directory)
+            case WatchAnew(root=root):
+                self.watched_anew.append(root)
+                self.scans_asked.append(b"")
+            case Bind():
+                self.bound.append(effect)
             case TellWorker():
                 self._tell_worker(effect)
             case CloseDescriptors(descriptors=descriptors):

@@ -6,7 +6,8 @@ import pytest
 
 from tests.places import mounted, no_leak
 from watcherd.watch import mounts
-from watcherd.watch.mounts import Likeness, Mount, compare, file_system_of, is_network, keeps_identity, mount_of
+from watcherd.watch.identity import Likeness, compare
+from watcherd.watch.mounts import Mount, file_system_of, is_network, keeps_identity, mount_of
 
 TABLE = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard

@@ -11,12 +11,14 @@ from watcherd.watch.roots import (
     HUNG,
     OFFLINE,
     PAUSING,
+    UNSEEN,
     Announce,
     CallOverdue,
     CallReturned,
     Event,
     Fault,
     Identity,
+    Look,
     Probe,
     ProbeFailed,
     ProbeSucceeded,
@@ -165,13 +167,21 @@ def test_a_root_whose_calls_do_not_return_is_hung_and_left_alone() -> None:
     assert states(roots) == [RootState.HUNG, RootState.ONLINE, RootState.ONLINE]
 
 
-def test_a_hung_root_that_answers_again_is_probed_then_scanned() -> None:
+def test_a_hung_root_that_answers_again_is_looked_at_then_scanned() -> None:
     roots = three_roots()
     roots.handle(CallOverdue(root=1), 0.0)
 
-    assert roots.handle(CallReturned(root=1), 60.0) == (Probe(root=1),)
+    assert roots.handle(CallReturned(root=1), 60.0) == (Look(root=1),)
     assert roots.state(1) is RootState.HUNG
-    assert roots.handle(ProbeSucceeded(root=1), 60.1) == (online(1), Scan(root=1))
+    assert roots.handle(Identity(root=1, present=True), 60.1) == (online(1), Scan(root=1, anew=True))
+
+
+def test_a_hung_root_that_comes_back_as_another_is_offline_with_the_reason() -> None:
+    roots = three_roots()
+    roots.handle(CallOverdue(root=1), 0.0)
+    roots.handle(Identity(root=1, present=False, reason="another disk"), 60.0)
+
+    assert (roots.state(1), roots.reason(1)) == (RootState.OFFLINE, "another disk")
 
 
 def test_a_hung_root_whose_server_forgot_it_is_paused() -> None:
@@ -199,7 +209,7 @@ def test_an_unmounted_root_is_offline_until_it_is_back() -> None:
 
     assert gone == (Announce(root=1, state=RootState.OFFLINE, reason=OFFLINE),)
     assert meanwhile == [()] * 4
-    assert back == (online(1), Scan(root=1))
+    assert back == (online(1), Scan(root=1, anew=True))
     assert roots.handle(Identity(root=1, present=True), 4.0) == ()
 
 
@@ -207,8 +217,18 @@ def test_a_root_missing_from_the_start_is_waited_for() -> None:
     roots = Roots()
     roots.add(1, file_system=None, present=False)
 
-    assert (roots.state(1), roots.reason(1), roots.runnable(1)) == (RootState.OFFLINE, OFFLINE, False)
-    assert roots.handle(Identity(root=1, present=True), 0.0) == (online(1), Scan(root=1))
+    assert (roots.state(1), roots.reason(1), roots.runnable(1)) == (RootState.OFFLINE, UNSEEN, False)
+    assert roots.handle(Identity(root=1, present=False), 0.0) == (
+        Announce(root=1, state=RootState.OFFLINE, reason=OFFLINE),
+    )
+    assert roots.handle(Identity(root=1, present=True), 1.0) == (online(1), Scan(root=1, anew=True))
+
+
+def test_a_root_that_hangs_from_the_start_is_hung() -> None:
+    roots = Roots()
+    roots.add(1, file_system=None, present=False)
+
+    assert roots.handle(CallOverdue(root=1), 30.0) == (Announce(root=1, state=RootState.HUNG, reason=HUNG),)
 
 
 def test_a_root_that_is_not_watched_any_more_is_nobodys_business() -> None:

@@ -122,6 +122,7 @@ class Composition:
             settings=settings,
             variants=variants,
             names=Names(known=known),
+            kind=os.fsdecode(kind),
             network=mounts.is_network(kind),
             keeps_identity=mounts.keeps_identity(kind),
             file_system=mount.number if mount else None,

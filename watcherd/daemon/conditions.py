@@ -1,19 +1,27 @@
 """Conditions: which roots can be worked in, as the daemon handles it.
 
-Responsible for: turning faults, probes and scans' ends into events of the roots' state machine (`watch/roots.py`), and
-its commands into effects: probing, scanning, holding a root's jobs back. Not responsible for: the states themselves.
+Responsible for: turning faults, probes, looks and mounts into events of the roots' state machine (`watch/roots.py`),
+and its commands into effects: probing, looking, scanning, holding a root's jobs back; what is known of a root's file
+system. Not responsible for: the states themselves, and what makes a root the same (`watch/recognition.py`).
+
+A root is looked at before anything is done in it, and again whenever another folder may stand in its place: the mount
+table says so at once, without a touch; the hands do when they open it.
 """
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, WatchedRoot
+from watcherd.daemon.effects import AskHands, AskScanner, Bind, Effect, Moment, WatchAnew, WatchedRoot
+from watcherd.ledger.ledger import Ledger
 from watcherd.model import JobClass, Source
 from watcherd.queue.jobqueue import JobQueue
 from watcherd.telemetry.log import get_logger
+from watcherd.watch import mounts, sighting
 from watcherd.watch import roots as root_states
-from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Refused, StatMany
-from watcherd.watch.roots import Roots, RootState
+from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, StatMany
+from watcherd.watch.recognition import REASONS, Verdict
+from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState
 
 log = get_logger()
 
@@ -23,11 +31,17 @@ _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 class Conditions:
     """The condition of all roots."""
 
-    def __init__(self, *, roots: Mapping[int, WatchedRoot], queue: JobQueue, tickets: Iterator[int]) -> None:
+    def __init__(
+        self, *, roots: dict[int, WatchedRoot], ledger: Ledger, queue: JobQueue, tickets: Iterator[int]
+    ) -> None:
         self._roots = roots
+        self._ledger = ledger
         self._queue = queue
         self._tickets = tickets
         self._states = Roots()
+        self._mounts: dict[int, mounts.Mount | None] = {}
+        self._looks: dict[int, int] = {}
+        self._told_away: set[int] = set()
         self.troubled: dict[int, str] = {}
         """Roots that were not online at some time since the start, with the reason."""
         for root in roots.values():
@@ -42,6 +56,8 @@ class Conditions:
         self._states.remove(root)
         self._queue.unblock(root)
         self.troubled.pop(root, None)
+        self._told_away.discard(root)
+        self._looks = {ticket: number for ticket, number in self._looks.items() if number != root}
 
     # ---- what can be seen
 
@@ -65,10 +81,87 @@ class Conditions:
         """The probes that are due."""
         return self._commands(self._states.due(moment.now))
 
+    # ---- whether it is the root
+
+    def begin(self, roots: Iterable[int], table: Iterable[mounts.Mount]) -> list[Effect]:
+        """Nothing was seen of these roots yet: nothing is done in one before it was looked at."""
+        table, effects = tuple(table), list[Effect]()
+        for number in roots:
+            root = self._roots[number]
+            self._mounts[number] = mounts.mount_of(root.path, table)
+            self._states.add(number, file_system=root.file_system, present=False)
+            self._queue.block(number)
+            effects += self._look(number)
+        return effects
+
+    def mounts_changed(self, table: Iterable[mounts.Mount], moment: Moment) -> list[Effect]:
+        """Something was mounted, moved or unmounted: doubt the roots that lie on another mount now."""
+        table = tuple(table)
+        effects: list[Effect] = []
+        for number, root in self._roots.items():
+            now, before = mounts.mount_of(root.path, table), self._mounts.get(number)
+            self._mounts[number] = now
+            if not mounts.is_same(before, now):
+                effects += self.doubt(number, moment)
+        return effects
+
+    def doubt(self, root: int, moment: Moment) -> list[Effect]:
+        """Another folder may stand in a root's place: nothing is done in it until that was looked at."""
+        reason = self.reason(root) if self.state(root) is RootState.OFFLINE else UNSEEN
+        return [*self._event(root_states.Identity(root=root, present=False, reason=reason), moment), *self._look(root)]
+
+    def look_for_absent(self) -> list[Effect]:
+        """Look at the roots that are away, unless a look has yet to come back."""
+        absent = [number for number in self._roots if self.state(number) is RootState.OFFLINE]
+        waiting = set(self._looks.values())
+        return [effect for number in absent if number not in waiting for effect in self._look(number)]
+
+    def look_at_present(self) -> list[Effect]:
+        """Have the hands open each root and nothing more: one that was renamed or removed gives no event."""
+        present = [number for number in self._roots if self.runnable(number)]
+        return [AskHands(root=number, request=StatMany(ticket=next(self._tickets), paths=())) for number in present]
+
+    def _look(self, root: int) -> list[Effect]:
+        ticket = next(self._tickets)
+        self._looks[ticket] = root
+        sample = tuple(sighting.known_files(self._ledger, root))
+        request = Recognise(ticket=ticket, known=self._ledger.identity(root), sample=sample)
+        return [AskHands(root=root, request=request)]
+
+    def recognised(self, item: sighting.Recognised, moment: Moment) -> list[Effect]:
+        """A look came back. Of several, the last one counts: an earlier one may have seen what stood there before."""
+        self._looks.pop(item.ticket, None)
+        if item.root in self._looks.values():
+            return []
+        if item.sight.verdict is not Verdict.ROOT:
+            reason = REASONS[item.sight.verdict]
+            return self._event(root_states.Identity(root=item.root, present=False, reason=reason), moment)
+        return [*self._settle_in(item.root, item.sight.file_system), *self.present(item.root, moment)]
+
+    def _settle_in(self, number: int, seen: mounts.FileSystem | None) -> list[Effect]:
+        if seen is None:
+            return []
+        self._states.moved(number, file_system=seen.mount)
+        self._roots[number] = replace(
+            self._roots[number],
+            kind=seen.kind,
+            network=seen.network,
+            keeps_identity=seen.keeps_identity,
+            file_system=seen.mount,
+        )
+        mount = seen.mount or None
+        return [Bind(root=number, inode=seen.root_inode, mount=mount, keeps_identity=seen.keeps_identity)]
+
     # ---- what happens
 
     def fault(self, fault: Fault, moment: Moment) -> list[Effect]:
         """The environment's doing, met by a root's hands."""
+        if fault.ticket in self._looks:
+            del self._looks[fault.ticket]
+            reason = "" if fault.errno in _ABSENT else PAUSING.get(fault.errno, "")
+            return self._event(root_states.Identity(root=fault.root, present=False, reason=reason), moment)
+        if fault.errno == errno.ESTALE and fault.operation == "open_root":
+            return self.doubt(fault.root, moment)
         return self._fault(fault.root, fault.errno, fault.path, moment, of_root=True)
 
     def stat_fault(self, fault: Fault, moment: Moment) -> list[Effect]:
@@ -91,8 +184,18 @@ class Conditions:
             return self._event(root_states.ProbeSucceeded(root=item.root), moment)
         return self._event(root_states.ProbeFailed(root=item.root, errno=item.errno), moment)
 
+    def told(self, item: Probed | sighting.Recognised | mounts.MountsChanged, moment: Moment) -> list[Effect]:
+        """A probe or a look came back, or the mount table has changed."""
+        match item:
+            case Probed():
+                return self.probed(item, moment)
+            case sighting.Recognised():
+                return self.recognised(item, moment)
+            case mounts.MountsChanged(table=table):
+                return self.mounts_changed(table, moment)
+
     def present(self, root: int, moment: Moment) -> list[Effect]:
-        """A scan saw all of it."""
+        """It was seen."""
         return self._event(root_states.Identity(root=root, present=True), moment)
 
     def emptied(self, root: int, moment: Moment) -> list[Effect]:
@@ -108,16 +211,6 @@ class Conditions:
         if is_hung:
             return self._event(root_states.CallOverdue(root=root), moment)
         return self._event(root_states.CallReturned(root=root), moment)
-
-    def look_for_absent(self) -> list[Effect]:
-        """Look at the roots that are not there. A scan tells an empty mount point from a root; a probe does not."""
-        absent = [number for number in self._roots if self.state(number) is RootState.OFFLINE]
-        return [AskScanner(root=number, directory=b"") for number in absent]
-
-    def look_at_present(self) -> list[Effect]:
-        """Have the hands open each root and nothing more: one that was renamed or removed gives no event."""
-        present = [number for number in self._roots if self.runnable(number)]
-        return [AskHands(root=number, request=StatMany(ticket=next(self._tickets), paths=())) for number in present]
 
     # ---- the machine
 
@@ -136,8 +229,10 @@ class Conditions:
             match command:
                 case root_states.Probe(root=root):
                     effects.append(AskHands(root=root, request=Probe(ticket=next(self._tickets))))
-                case root_states.Scan(root=root):
-                    effects.append(AskScanner(root=root, directory=b""))
+                case root_states.Look(root=root):
+                    effects += [] if root in self._looks.values() else self._look(root)
+                case root_states.Scan(root=root, anew=anew):
+                    effects.append(WatchAnew(root=root) if anew else AskScanner(root=root, directory=b""))
                 case root_states.Announce(root=root, state=state, reason=reason):
                     self._announce(root, state, reason)
         return effects
@@ -145,11 +240,15 @@ class Conditions:
     def _announce(self, root: int, state: RootState, reason: str) -> None:
         path = self._roots[root].path
         if state is RootState.ONLINE:
-            log.info("root.state_changed", root=path, state=state)
+            if root in self._told_away:
+                log.info("root.state_changed", root=path, state=state)
+            self._told_away.discard(root)
             self._queue.unblock(root)
             for job_class in JobClass:  # whatever lost its way meanwhile is pending in the ledger still
                 self._queue.mark_spilled(root, job_class)
-        else:
+            return
+        self._queue.block(root)
+        if reason != UNSEEN:  # said when it has been looked at
             log.warning("root.away", root=path, state=state, reason=reason)
-            self._queue.block(root)
+            self._told_away.add(root)
             self.troubled[root] = reason

@@ -33,7 +33,19 @@ from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Broken, Collected, Fault, Fetched, Probed, Published, Refused, Removed, Stats
+from watcherd.watch.hands import (
+    Broken,
+    Collected,
+    Fault,
+    Fetched,
+    Probed,
+    Published,
+    Recognised,
+    Refused,
+    Removed,
+    Stats,
+)
+from watcherd.watch.mounts import MountsChanged
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
 
@@ -70,7 +82,7 @@ class Core:
         self.totals = Totals()
         self.failure: str | None = None
         self._tickets = count(1)
-        self.conditions = Conditions(roots=self.roots, queue=self.queue, tickets=self._tickets)
+        self.conditions = Conditions(roots=self.roots, ledger=ledger, queue=self.queue, tickets=self._tickets)
         self._connect(why_ignored)
         self._connect_recovery()
 
@@ -314,15 +326,15 @@ class Core:
             case ScannerFailed(root=root, error=error):
                 self.failure = f"the scanner of {os.fsdecode(self.roots[root].path)} failed: {error}"
             case Doubt() | Watching() | WatchFailed():
-                return self.scans.observed(item)
+                return self.scans.observed(item, moment)
             case Stats():
                 return self._stats(item, moment)
             case Removed():
                 self.departures.removed(item, moment)
             case Fetched() | Refused() | Collected() | Published() | Broken() | Fault():
                 return self._from_hands(item, moment)
-            case Probed():
-                return self.conditions.probed(item, moment)
+            case Probed() | Recognised() | MountsChanged():
+                return self.conditions.told(item, moment)
         return []
 
     def _late(self, item: object, moment: Moment) -> list[Effect]:

@@ -24,6 +24,7 @@ class WatchedRoot:
     settings: RootSettings
     variants: tuple[Variant, ...]
     names: Names
+    kind: str = ""
     network: bool = False
     keeps_identity: bool = True
     file_system: Hashable = None
@@ -56,6 +57,23 @@ class AskScanner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchAnew:
+    """Begin to watch a root that came (back), with a scan as soon as it is watched."""
+
+    root: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A root was recognised: from now on its hands work in this very folder, on this very mount, and no other."""
+
+    root: int
+    inode: int | None
+    mount: int | None
+    keeps_identity: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TellWorker:
     """A message to a worker. The descriptors are closed once it is sent."""
 
@@ -85,4 +103,5 @@ class Acknowledge:
     root: int
 
 
-Effect = AskHands | AskScanner | TellWorker | CloseDescriptors | Acknowledge | Discard | Command
+Outside = AskHands | AskScanner | WatchAnew | Bind | TellWorker | CloseDescriptors | Acknowledge | Discard
+Effect = Outside | Command

@@ -13,8 +13,8 @@ from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.rooms import RootRooms
 from watcherd.daemon.timer import Every
 from watcherd.telemetry.log import get_logger
+from watcherd.watch import mounts
 from watcherd.watch.observer import Observer
-from watcherd.watch.roots import RootState
 
 log = get_logger()
 
@@ -32,7 +32,6 @@ class _Watcher:
     observer: Observer
     restart_at: float = 0.0
     delay_s: float = FIRST_RESTART_S
-    was: RootState = RootState.ONLINE
 
 
 def overdue_calls(core: Core, rooms: Mapping[int, RootRooms], moment: Moment) -> list[Effect]:
@@ -57,18 +56,25 @@ class Health:
     presence: Every = field(default_factory=lambda: Every(PRESENCE_INTERVAL_S))
 
     def start(self) -> None:
-        """Start an observer for each root."""
+        """Begin to look after all roots."""
         for root in self.core.roots:
             self.watch(root)
 
     def watch(self, root: int) -> None:
-        """Begin to look after a root."""
+        """Begin to look after a root. It is watched once it has been recognised."""
+        self._all(self.core.conditions.begin((root,), mounts.table()))
+
+    def watch_anew(self, root: int) -> None:
+        """Watch a root that has come (back): what watched it before may be blind by now, and not know it."""
+        self.unwatch(root)
         self.watchers[root] = _Watcher(self.rooms[root].observer())
-        self.watchers[root].observer.start()
+        self.watchers[root].observer.start()  # its Watching brings the scan
 
     def unwatch(self, root: int) -> None:
-        """Look after a root no more."""
-        self.watchers.pop(root).observer.stop()
+        """Look after a root's observer no more."""
+        watcher = self.watchers.pop(root, None)
+        if watcher is not None:
+            watcher.observer.stop()
 
     def stop(self) -> None:
         """End the observers, without waiting for a hung one."""
@@ -94,25 +100,17 @@ class Health:
             self.carry_out(effect)
 
     def _look_after(self, root: int, watcher: _Watcher, now: float) -> None:
-        state = self.core.conditions.state(root)
-        came_back = state is RootState.ONLINE and watcher.was in {RootState.OFFLINE, RootState.HUNG}
-        watcher.was = state
-        if came_back:  # what it watched may be unmounted since: it would be blind, and not know it
-            self._replace(root, watcher, "root_came_back")
-            watcher.delay_s, watcher.restart_at = FIRST_RESTART_S, 0.0
-            return
+        if not self.core.conditions.runnable(root):
+            return  # it is watched anew when it comes back
         if watcher.observer.is_alive():
             watcher.delay_s = FIRST_RESTART_S
             return
         if not watcher.restart_at:
             watcher.restart_at = now + watcher.delay_s
         if now >= watcher.restart_at:
-            self._replace(root, watcher, "observer_dead")
+            log.info("root.doubt", root=self.core.roots[root].path, reason="observer_dead")
+            watcher.observer.stop()
+            watcher.observer = self.rooms[root].observer()
+            watcher.observer.start()
             watcher.delay_s = min(watcher.delay_s * 2, LONGEST_RESTART_S)
             watcher.restart_at = 0.0
-
-    def _replace(self, root: int, watcher: _Watcher, reason: str) -> None:
-        log.info("root.doubt", root=self.core.roots[root].path, reason=reason)
-        watcher.observer.stop()
-        watcher.observer = self.rooms[root].observer()
-        watcher.observer.start()  # its Watching brings the scan

@@ -18,6 +18,7 @@ from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.exposure import Exposure, Scrape
 from watcherd.daemon.health import Health
 from watcherd.daemon.metrics_line import MetricsLine
+from watcherd.daemon.mounting import MountTable
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
@@ -70,6 +71,8 @@ def _serve(parts: Composition) -> str | None:
     loop.handle(Scrape, exposure.scraped)
     listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     core.recover(moment_now(), Scope())
+    mounted = MountTable(loop.selector)
+    loop.watch_anew = health.watch_anew
     health.start()
     try:
         loop.run(ending.is_over)
@@ -77,6 +80,7 @@ def _serve(parts: Composition) -> str | None:
         core.failure = str(error)
     finally:
         health.stop()
+        mounted.close()
         exposure.close()
         control.close()
     return core.failure

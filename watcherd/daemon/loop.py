@@ -17,11 +17,13 @@ from watcherd.daemon.effects import (
     Acknowledge,
     AskHands,
     AskScanner,
+    Bind,
     CloseDescriptors,
     Discard,
     Effect,
     Moment,
     TellWorker,
+    WatchAnew,
 )
 from watcherd.daemon.rooms import RootRooms
 from watcherd.pool.crew import Crew, FromCrew
@@ -60,6 +62,8 @@ class Loop:
         self._rooms = rooms
         self._duties = duties
         self._crew = Crew(workers, self.selector)
+        self.watch_anew: Callable[[int], None] = lambda root: rooms[root].scanner.request()
+        """Begins to watch a root, with a scan; without a watch (in a one-shot scan), only that."""
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
         self.selector.register(inbox.descriptor, selectors.EVENT_READ, self._read_inbox)
 
@@ -114,9 +118,13 @@ class Loop:
                 scanner.request(effect.directory, ticket=effect.ticket, arriving=effect.arriving)
             case Acknowledge(root=root) if root in self._rooms:
                 self._rooms[root].scanner.acknowledge()
+            case Bind(root=root) if root in self._rooms:
+                self._rooms[root].bind(effect)
+            case WatchAnew(root=root) if root in self._rooms:
+                self.watch_anew(root)
             case AskHands(request=request):  # of a root that was taken down meanwhile
                 discard(request)
-            case AskScanner() | Acknowledge():
+            case AskScanner() | Acknowledge() | Bind() | WatchAnew():
                 pass
             case TellWorker():
                 self._leave_word(self._crew.tell(effect.slot, effect.body, effect.descriptors))

@@ -8,9 +8,9 @@ looks after it.
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from watcherd.daemon.effects import WatchedRoot
+from watcherd.daemon.effects import Bind, WatchedRoot
 from watcherd.daemon.statedir import claim
 from watcherd.imaging.decoders import decoder_for
 from watcherd.imaging.sniff import Kind, kind_of
@@ -42,6 +42,7 @@ class RootRooms:
 
     def __init__(self, root: WatchedRoot, house: House, *, seen_by: int) -> None:
         self._house = house
+        self._bound: Bind | None = None
         self._stack = ExitStack()
         self._stack.enter_context(claim(root.path))
         self._take_over(root, seen_by)
@@ -58,6 +59,12 @@ class RootRooms:
         self._take_over(root, seen_by)
         self.hands.place = self._place()
         return self._wanted.recipe_set != before.recipe_set
+
+    def bind(self, seen: Bind) -> None:
+        """Work in this very folder on this very mount, and no other."""
+        self._bound = seen
+        self._take_over(self.root, self._seen_by)
+        self.hands.place = self._place()
 
     def stop_looking(self) -> None:
         """Look at nothing more; the hands go on with what they are asked for."""
@@ -86,7 +93,9 @@ class RootRooms:
     # ---- inside
 
     def _take_over(self, root: WatchedRoot, seen_by: int) -> None:
-        self.root = root
+        if self._bound is not None:  # what it lies on was told anew since the root was surveyed
+            root = replace(root, keeps_identity=self._bound.keeps_identity)
+        self.root, self._seen_by = root, seen_by
         self._globs = compile_globs(root.settings.ignore)
         self._wanted = _wanted(root, seen_by)
 
@@ -99,7 +108,9 @@ class RootRooms:
             kind_of=kind_of,
             refusal_of=_refusal_of,
             names=self.root.names,
-            keeps_identity=self.root.keeps_identity,
+            keeps_identity=self._wanted.keeps_identity,
+            inode=self._bound.inode if self._bound else None,
+            mount=self._bound.mount if self._bound else None,
         )
 
     def _scanner(self) -> Scanner:

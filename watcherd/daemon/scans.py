@@ -84,7 +84,7 @@ class Scans:
             case ScanResult.COMPLETE:
                 if item.identity and item.identity != self._ledger.identity(item.root):
                     self._ledger.set_identity(item.root, item.identity)
-                return self._conditions.present(item.root, moment)
+                return []
             case ScanResult.ROOT_EMPTIED:
                 if self._conditions.runnable(item.root):  # else it was said before
                     log.warning("root.emptied", root=self._roots[item.root].path)
@@ -110,7 +110,7 @@ class Scans:
                 cause=os.strerror(number),
             )
 
-    def observed(self, item: Doubt | Watching | WatchFailed) -> list[Effect]:
+    def observed(self, item: Doubt | Watching | WatchFailed, moment: Moment) -> list[Effect]:
         """Take in what an observer says of itself."""
         path = self._roots[item.root].path
         match item:
@@ -124,4 +124,6 @@ class Scans:
                 self._totals.doubts[item.why] += 1
                 if item.why is not DoubtReason.NEW_DIRECTORY:
                     log.info("root.doubt", root=path, directory=directory, reason=item.why)
+                if item.why in {DoubtReason.ROOT_DELETED, DoubtReason.UNMOUNTED}:
+                    return self._conditions.doubt(item.root, moment)
                 return [AskScanner(root=item.root, directory=directory, arriving=JobClass.UPLOAD)]

@@ -15,6 +15,7 @@ import stat
 import struct
 
 from watcherd.model import Stamp
+from watcherd.watch.mounts import mount_number
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPENAT2 = 437  # the same number on every architecture but Alpha
@@ -41,11 +42,11 @@ ENVIRONMENT = frozenset(
 """Concerns the file system, the way to its server, or this process; no file's fault."""
 
 
-def open_root(path: bytes, inode: int | None) -> int:
-    """Open a root; the caller closes it. With `inode`, anything else found there (an unmounted disk) is ESTALE."""
+def open_root(path: bytes, inode: int | None, mount: int | None = None) -> int:
+    """Open a root; the caller closes it. Another inode or mount found there (an unmounted disk) is ESTALE."""
     descriptor = os.open(path, _FOLDER)
     try:
-        _require_inode(descriptor, inode)
+        _require(descriptor, inode, mount)
     except BaseException:
         os.close(descriptor)
         raise
@@ -130,8 +131,8 @@ def split(path: bytes) -> tuple[bytes, bytes]:
     return folder, name
 
 
-def _require_inode(descriptor: int, inode: int | None) -> None:
-    if inode is not None and os.fstat(descriptor).st_ino != inode:
+def _require(descriptor: int, inode: int | None, mount: int | None) -> None:
+    if inode not in (None, os.fstat(descriptor).st_ino) or mount not in (None, mount_number(descriptor)):
         raise OSError(errno.ESTALE, "another folder stands where the root was")
 
 

@@ -22,9 +22,10 @@ from queue import Empty, SimpleQueue
 from typing import assert_never
 
 from watcherd.derivatives.publish import Item
-from watcherd.watch import reading, tidying, writing
+from watcherd.watch import reading, sighting, tidying, writing
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
+from watcherd.watch.sighting import Recognise, Recognised
 from watcherd.watch.tidying import Fate, Remove, Removed, Rename, Renamed
 from watcherd.watch.writing import Probe, Probed, Publish, Published
 
@@ -44,6 +45,8 @@ __all__ = [
     "Probed",
     "Publish",
     "Published",
+    "Recognise",
+    "Recognised",
     "Refused",
     "Remove",
     "Removed",
@@ -67,8 +70,8 @@ class Broken:
     text: str
 
 
-Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Probe
-Reply = Stats | Fetched | Collected | Published | Removed | Renamed | Probed | Refused | Fault | Broken
+Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Probe | Recognise
+Reply = Stats | Fetched | Collected | Published | Removed | Renamed | Probed | Recognised | Refused | Fault | Broken
 
 
 class Hands:
@@ -160,6 +163,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = tidying.rename(place, request)
         case Probe():
             reply = writing.probe(place, request)
+        case Recognise():
+            reply = sighting.look(place, request)
         case _:
             assert_never(request)
     return reply

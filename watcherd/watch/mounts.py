@@ -1,26 +1,31 @@
 """Mounts: what kind of file system a root lies on, and by what a root is known again after a restart or a remount.
 
-Responsible for: reading the mount table, the kinds and what to expect of them, a root's identity and its comparison.
-Not responsible for: what follows from a missing or another file system (`roots.py`).
+Responsible for: reading the mount table, the kinds and what to expect of them, finding out a root's identity.
+Not responsible for: comparing identities (`identity.py`), what follows from another file system (`roots.py`).
 
 The mount table is read without touching any root, so the loop may do that. `describe` touches the root's file system
 and may hang with it: for the root's hands only.
 
 The device number is no identity: it changes at a remount (btrfs, measured) or with the order of plugging. What stays:
 the file system's UUID, from the kernel (Linux 6.9) or from udev's links; its fsid where that is made of the UUID; for
-network file systems, what they are mounted from. An identity holds all that can be told, because not all of it can be
-told on every kernel; two are compared by what both hold.
+network file systems, what they are mounted from. A file `.watcherd-root` that somebody puts into the root is part of
+its identity too: for bind mounts, and for shares whose server may lose its own disk.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 
-_TABLE = "/proc/self/mountinfo"
+from watcherd.watch import identity
+
+TABLE = "/proc/self/mountinfo"
+MARKER = b".watcherd-root"
+"""A file in a root with some text in it, made by a person: without it, or with another text, it is another root."""
+
 _BY_UUID = b"/dev/disk/by-uuid"
 _FS_IOC_GETFSUUID = 0x8011_1500  # _IOR(0x15, 0, struct fsuuid2): one byte of length, 16 of UUID
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -56,6 +61,13 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MountsChanged:
+    """The mount table, after it has changed."""
+
+    table: tuple[Mount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileSystem:
     """What a root lies on.
 
@@ -70,17 +82,8 @@ class FileSystem:
     read_only: bool
     root_inode: int | None
     identity: str
-
-
-class Likeness(StrEnum):
-    """How two identities compare: the same root; another folder on the same file system; another file system.
-
-    REMADE is a root that was removed and made again, or restored; it is as well what an unmounted *bind* mount shows.
-    """
-
-    SAME = "same"
-    REMADE = "remade"
-    OTHER = "other"
+    mount: int = 0
+    """The mount's number in the mount table, as long as it is mounted."""
 
 
 # --------------------------------------------------------------------------------------------------------- mount table
@@ -88,7 +91,7 @@ class Likeness(StrEnum):
 
 def table() -> tuple[Mount, ...]:
     """The mount table as it is now. Touches no file system but /proc."""
-    with open(_TABLE, "rb") as lines:
+    with open(TABLE, "rb") as lines:
         return parse_table(lines.read())
 
 
@@ -101,6 +104,13 @@ def mount_of(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
     """The mount that an absolute path without links lies on: the longest mount point, the last one of equals."""
     above = [mount for mount in mounts if _is_below(path, mount.point)]
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
+
+
+def is_same(before: Mount | None, now: Mount | None) -> bool:
+    """Whether a path lies on the same mount as before. One that became read-only, or writable, is the same."""
+    if before is None or now is None:
+        return before is now
+    return replace(before, read_only=now.read_only) == now
 
 
 def is_network(kind: bytes) -> bool:
@@ -161,28 +171,18 @@ def describe(folder: int) -> FileSystem:
             features["source"] = _printable(mount.source)
     if is_lasting and keeps_identity(mount.kind):
         features["inode"] = str(inode)
+    marker = _marker(folder)
+    if marker:
+        features["marker"] = marker
     return FileSystem(
         kind=_printable(mount.kind),
         network=is_network(mount.kind),
         keeps_identity=keeps_identity(mount.kind),
         read_only=mount.read_only,
         root_inode=inode if keeps_identity(mount.kind) else None,
-        identity=" ".join(f"{key}={value}" for key, value in features.items()),
+        identity=identity.form(features),
+        mount=mount.number,
     )
-
-
-def compare(known: str, seen: str) -> Likeness:
-    """Compare the identity that is remembered with the one that was just told."""
-    one, other = _parse_identity(known), _parse_identity(seen)
-    shared = [key for key in one.keys() & other.keys() if key != "inode"]
-    if not shared or any(one[key] != other[key] for key in shared):
-        return Likeness.OTHER
-    inodes = {identity["inode"] for identity in (one, other) if "inode" in identity}
-    return Likeness.REMADE if len(inodes) == 2 else Likeness.SAME
-
-
-def _parse_identity(identity: str) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in identity.split(" ") if "=" in part)
 
 
 def _features(folder: int, mount: Mount) -> dict[str, str]:
@@ -216,10 +216,30 @@ def _udev_uuid(device: tuple[int, int]) -> str | None:
     return None
 
 
+def _marker(folder: int) -> str:
+    """What the root's marker says, in a short form; empty where there is none that can be read."""
+    try:
+        descriptor = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return ""
+    try:
+        text = os.read(descriptor, 1024).strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+    return hashlib.sha256(text).hexdigest()[:32] if text else ""
+
+
+def mount_number(descriptor: int) -> int:
+    """The number of the mount that an open file lies on (proc_pid_fdinfo(5)). Does not touch its file system."""
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as info:
+        return int(dict(line.split(b":", 1) for line in info.read().splitlines())[b"mnt_id"])
+
+
 def _mount_of_descriptor(folder: int) -> Mount:
     """By the mount's own number: right also where one file system is mounted over another."""
-    with open(f"/proc/self/fdinfo/{folder}", "rb") as info:
-        number = int(dict(line.split(b":", 1) for line in info.read().splitlines())[b"mnt_id"])
+    number = mount_number(folder)
     found = next((mount for mount in table() if mount.number == number), None)
     if found is None:
         raise OSError(errno.ENODEV, "the folder's file system is not mounted any more")

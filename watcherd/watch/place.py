@@ -69,8 +69,9 @@ class Place:
     """A root and what its hands know. `names` says where derivatives lie.
 
     `kind_of` tells a picture by the first 64 KiB of it, `refusal_of` why a kind cannot be decoded here, so that it is
-    not even read (a folder of videos is no small thing). With `inode`, a request ends with ESTALE unless the folder at
-    `path` has this inode: what a missing disk leaves behind is an empty folder, and nothing in it is a deletion.
+    not even read (a folder of videos is no small thing). With `inode` and `mount`, a request ends with ESTALE unless
+    the folder at `path` has this inode, and lies on the mount of this number: what a missing disk leaves behind is an
+    empty folder, and nothing in it is a deletion.
     `keeps_identity` says whether inode and ctime count in a stamp (`mounts.py` knows). `steps` is the thread's own.
     """
 
@@ -82,6 +83,7 @@ class Place:
     names: Names
     refusal_of: Callable[[str], Rejected | Ignored | None] = lambda _: None
     inode: int | None = None
+    mount: int | None = None
     keeps_identity: bool = True
     steps: Steps = field(default_factory=Steps, compare=False)
 
@@ -89,7 +91,7 @@ class Place:
     def opened(self) -> Iterator[int]:
         """The root's descriptor, for the length of one request."""
         self.steps.at("open_root")
-        descriptor = files.open_root(self.path, self.inode)
+        descriptor = files.open_root(self.path, self.inode, self.mount)
         try:
             yield descriptor
         finally:

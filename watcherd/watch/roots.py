@@ -6,7 +6,8 @@ is mounted (`watch/mounts.py`). Pure.
 
 A fault of the environment is nobody's attempt: a full or read-only disk, a used-up quota and a lost server pause
 every root on that file system, and each resumes by its own probe, with a scan. A root whose calls do not return is
-*hung*; one whose identity is gone is *offline*. The worse state hides the better: offline, hung, paused, online.
+*hung*; one whose identity is gone is *offline*, and so is one that nobody has looked at yet. The worse state hides the
+better: offline, hung, paused, online. From offline and hung a root comes back by its identity alone.
 """
 
 import errno
@@ -47,6 +48,7 @@ PAUSING = {
 _PAUSING_AT_ONCE = PAUSING.keys() - {errno.EIO}
 HUNG = "its file system does not answer"
 OFFLINE = "it is not mounted, or not there"
+UNSEEN = "it has not answered yet"
 
 
 class RootState(StrEnum):
@@ -106,10 +108,11 @@ class ProbeFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whether the directory that this root was opened with is there."""
+    """Whether the root is there, and if not, why (the end of a sentence; empty: the usual reason)."""
 
     root: int
     present: bool
+    reason: str = ""
 
 
 _OfAPresentRoot = Fault | Worked | CallOverdue | CallReturned | ProbeSucceeded | ProbeFailed
@@ -124,10 +127,18 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scan:
-    """Compare this root with the ledger: it was away."""
+class Look:
+    """Find out whether this root is still what it was; answer with Identity."""
 
     root: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Compare this root with the ledger: it was away. `anew`: what watched it may watch another folder by now."""
+
+    root: int
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +150,7 @@ class Announce:
     reason: str
 
 
-Command = Probe | Scan | Announce
+Command = Probe | Look | Scan | Announce
 
 
 @dataclass(slots=True)
@@ -160,9 +171,13 @@ class Roots:
         self._roots: dict[int, _Root] = {}
 
     def add(self, root: int, *, file_system: Hashable, present: bool = True) -> None:
-        """Take a root on. `file_system`: equal for roots that share one."""
+        """Take a root on. `file_system`: equal for roots that share one. Not `present`: not looked at yet."""
         state = RootState.ONLINE if present else RootState.OFFLINE
-        self._roots[root] = _Root(file_system, state, "" if present else OFFLINE)
+        self._roots[root] = _Root(file_system, state, "" if present else UNSEEN)
+
+    def moved(self, root: int, *, file_system: Hashable) -> None:
+        """Note what a root lies on now."""
+        self._roots[root].file_system = file_system
 
     def remove(self, root: int) -> None:
         """Drop a root that is not watched any more."""
@@ -197,8 +212,11 @@ class Roots:
         if root is None:
             return ()
         if isinstance(event, Identity):
-            return self._identity(event.root, root, now, present=event.present)
-        return () if root.state is RootState.OFFLINE else self._handle(event, root, now)
+            return self._identity(event, root, now)
+        never_answered = isinstance(event, CallOverdue) and root.reason == UNSEEN
+        if root.state is RootState.OFFLINE and not never_answered:
+            return ()
+        return self._handle(event, root, now)
 
     def _handle(self, event: _OfAPresentRoot, root: _Root, now: float) -> tuple[Command, ...]:
         commands: tuple[Command, ...] = ()
@@ -210,7 +228,7 @@ class Roots:
             case CallOverdue():
                 commands = self._hang(event.root, root)
             case CallReturned() if root.state is RootState.HUNG:
-                commands = (Probe(root=event.root),)
+                commands = (Look(root=event.root),)
             case CallReturned():
                 pass
             case ProbeSucceeded():
@@ -222,14 +240,13 @@ class Roots:
                 assert_never(event)
         return commands
 
-    def _identity(self, number: int, root: _Root, now: float, *, present: bool) -> tuple[Command, ...]:
-        if present:
-            return self._return(number, root, now) if root.state is RootState.OFFLINE else ()
-        if root.state is RootState.OFFLINE:
-            return ()
+    def _identity(self, event: Identity, root: _Root, now: float) -> tuple[Command, ...]:
+        if event.present:
+            was_away = root.state in {RootState.OFFLINE, RootState.HUNG}
+            return self._return(event.root, root, now) if was_away else ()
         root.probe_at = None
         root.eio_sources.clear()
-        return self._change(number, root, RootState.OFFLINE, OFFLINE)
+        return self._change(event.root, root, RootState.OFFLINE, event.reason or OFFLINE)
 
     def _fault(self, event: Fault, root: _Root, now: float) -> tuple[Command, ...]:
         if root.state is not RootState.ONLINE:
@@ -274,7 +291,8 @@ class Roots:
     def _return(self, number: int, root: _Root, now: float) -> tuple[Command, ...]:
         root.probe_at = None
         root.returned_at = now if root.state is RootState.PAUSED else None
-        return (*self._change(number, root, RootState.ONLINE, ""), Scan(root=number))
+        anew = root.state is not RootState.PAUSED
+        return (*self._change(number, root, RootState.ONLINE, ""), Scan(root=number, anew=anew))
 
     def _change(self, number: int, root: _Root, state: RootState, reason: str) -> tuple[Command, ...]:
         if (root.state, root.reason) == (state, reason):

@@ -14,15 +14,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Protocol
 
 from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
 from watcherd.naming import parse_temporary_name
-from watcherd.watch import mounts
 from watcherd.watch.compare import Comparison, Judge, Wanted
 from watcherd.watch.listing import Listing, Stopped
+from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import Listed, ScanResult, Stray
+from watcherd.watch.sighting import known_files, sight
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How folders are opened, the root too: a link in its place is not it."""
@@ -31,7 +31,6 @@ BATCH_CHANGES = 500
 """How many changes go into one report."""
 
 _BATCH_AGE_S = 0.5
-_SAMPLE = 100
 _MAX_ERRORS = 100
 _PAGE_ENTRIES = 1_000
 _TEMPORARY_PREFIX = b".watcherd-"
@@ -94,7 +93,7 @@ class Walk:
     def __init__(
         self, root: int, descriptor: int, *, reader: Reader, wanted: Wanted, rules: Rules, outlet: Outlet
     ) -> None:
-        self.identity = _identity_of(descriptor)
+        self.identity = ""
         self.directories = 0
         self.sources = 0
         self.by_state: Counter[State] = Counter()
@@ -107,7 +106,10 @@ class Walk:
     def run(self, directory: bytes) -> tuple[ScanResult, int]:
         """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
         try:
-            if self._is_emptied() or self._is_another_place():
+            known = self._reader.identity(self._root)
+            seen = sight(self._descriptor, known, lambda: known_files(self._reader, self._root))
+            self.identity = seen.identity
+            if seen.verdict is not Verdict.ROOT:
                 return ScanResult.ROOT_EMPTIED, 0
         except OSError as error:
             return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
@@ -131,51 +133,6 @@ class Walk:
                 self._flush()
 
     # -- the disk
-
-    def _is_emptied(self) -> bool:
-        """Whether nothing at all lies in the root, the ledger knows of something there, and it may be another place.
-
-        What an unmounted disk leaves behind is an empty folder. The very folder that was scanned before, on the very
-        file system, was emptied by somebody.
-        """
-        with os.scandir(self._descriptor) as entries:
-            if next(entries, None) is not None:
-                return False
-        known = self._reader.directories_below(self._root, b"") or self._reader.entries(self._root, b"", limit=1)
-        return bool(known) and not self._is_known_place()
-
-    def _is_another_place(self) -> bool:
-        """Whether this is another file system than before, which holds nothing of what the ledger knows.
-
-        A mount point may have files of its own that show while the disk is away. A disk that took over the files of an
-        earlier one is recognised by them.
-        """
-        before = self._reader.identity(self._root)
-        if not before or not self.identity:
-            return False
-        if mounts.compare(before, self.identity) is not mounts.Likeness.OTHER:
-            return False
-        known = list(islice(self._some_known(), _SAMPLE))
-        return bool(known) and not any(self._is_there(entry) for entry in known)
-
-    def _some_known(self) -> Iterator[Entry]:
-        """Entries from as many folders as it takes."""
-        waiting = [b""]
-        while waiting:
-            directory = waiting.pop()
-            yield from self._reader.entries(self._root, directory, limit=_SAMPLE)
-            waiting += self._reader.directories_below(self._root, directory)
-
-    def _is_there(self, entry: Entry) -> bool:
-        try:
-            found = os.stat(entry.source.path, dir_fd=self._descriptor, follow_symlinks=False)
-        except OSError:
-            return False
-        return entry.stamp is None or found.st_size == entry.stamp.size_bytes
-
-    def _is_known_place(self) -> bool:
-        before = self._reader.identity(self._root)
-        return bool(before and self.identity) and mounts.compare(before, self.identity) is mounts.Likeness.SAME
 
     def _read(self, directory: bytes) -> Listing | None:
         """A folder's listing; None where it has vanished (what was known in it is then reported) or is unreadable."""
@@ -299,10 +256,3 @@ class Walk:
 
 def _joined(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
-
-
-def _identity_of(descriptor: int) -> str:
-    try:
-        return mounts.describe(descriptor).identity
-    except OSError:  # the walk will meet it, and say so
-        return ""

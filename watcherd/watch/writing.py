@@ -146,10 +146,10 @@ def probe(place: Place, request: Probe) -> Probed:
     told = partial(Probed, root=place.root, ticket=request.ticket)
     file_system: mounts.FileSystem | None = None
     try:
-        with replace(place, inode=None).opened() as root:
+        with replace(place, inode=None, mount=None).opened() as root:
             place.steps.at("describe")
             file_system = mounts.describe(root)
-            if place.inode not in (None, os.fstat(root).st_ino):
+            if place.inode not in (None, os.fstat(root).st_ino) or place.mount not in (None, file_system.mount):
                 return told(ok=False, errno=errno.ESTALE, operation="open_root", file_system=file_system)
             space = os.fstatvfs(root)
             told = partial(told, free_bytes=space.f_bavail * space.f_frsize, free_files=space.f_favail)
