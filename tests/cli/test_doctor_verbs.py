@@ -1,14 +1,18 @@
 """`watcherd doctor`: it tries for real, says what is wrong with the command that mends it, and ends with 0 or 1."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from watcherd.cli import main
-from watcherd.daemon import checkup
-from watcherd.daemon.checkup import Check, Finding
+from watcherd.daemon.doctor import installation, state, system
+from watcherd.daemon.doctor.check import Check, Finding
+from watcherd.daemon.doctor.roots import roots
+from watcherd.daemon.statedir import VARIABLES, StateDirectory, claim
 from watcherd.daemon.trial import Trial, TrialError
 from watcherd.imaging import decoders
 from watcherd.imaging.decoders import DECODERS, Decoder, Engine
@@ -16,8 +20,12 @@ from watcherd.imaging.samples import sample_of
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import THUMBNAIL, Entry, Reason, Rejected, Source, State
+from watcherd.settings import RootSettings
 
-CHECKS = ["versions", "sandbox", "reading", "writing", "inotify", "state directory", "ledger"]
+CHECKS = [
+    *("versions", "sandbox", "reading", "writing", "configuration", "environment", "inotify", "open files", "clock"),
+    *("state directory", "ledger", "instance"),
+]
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -39,12 +47,12 @@ def test_a_sound_installation_passes(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_checks_are_numbered_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out = doctor(capsys, "--state-dir", str(tmp_path))
     numbered = [line.split(".")[0] for line in out.splitlines() if not line.startswith(" ")]
-    assert numbered == [str(number) for number in range(1, 8)]
+    assert numbered == [str(number) for number in range(1, len(CHECKS) + 1)]
 
 
 def test_a_format_whose_encoder_is_missing_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "find_spec", lambda _: None)
-    writing = {check.name: check for check in checkup.pictures()}["writing"]
+    monkeypatch.setattr(installation, "find_spec", lambda _: None)
+    writing = {check.name: check for check in installation.pictures()}["writing"]
     assert writing.finding is Finding.OK
     assert dict(writing.items)["jxl"] == "pip install 'watcherd[jxl]'"
     assert writing.detail == "writes jpeg, webp, avif, png; not installed: jxl (pip install 'watcherd[jxl]')"
@@ -64,8 +72,8 @@ def test_a_decoder_that_does_not_decode_fails_with_its_kind(monkeypatch: pytest.
                 raise TrialError("its worker ended: SIGSEGV")
             return super().attempt(content, variants)
 
-    monkeypatch.setattr(checkup, "Trial", Broken)
-    reading = {check.name: check for check in checkup.pictures()}["reading"]
+    monkeypatch.setattr(installation, "Trial", Broken)
+    reading = {check.name: check for check in installation.pictures()}["reading"]
     assert reading.finding is Finding.FAIL
     assert "tiff: its worker ended: SIGSEGV" in reading.detail
     assert "pip install" in reading.mend
@@ -73,7 +81,7 @@ def test_a_decoder_that_does_not_decode_fails_with_its_kind(monkeypatch: pytest.
 
 def test_an_extra_that_is_not_installed_is_named_and_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoders, "_is_installed", lambda _: False)
-    reading = {check.name: check for check in checkup.pictures()}["reading"]
+    reading = {check.name: check for check in installation.pictures()}["reading"]
     assert reading.finding is Finding.OK
     assert "heic (pip install 'watcherd[heif]')" in reading.detail
 
@@ -83,14 +91,14 @@ def test_a_worker_that_does_not_start_fails(monkeypatch: pytest.MonkeyPatch) -> 
         def start(self) -> Any:
             raise TrialError("its worker ended: exit 1: ImportError: no such library")
 
-    monkeypatch.setattr(checkup, "Trial", Dead)
-    (check,) = checkup.pictures()
+    monkeypatch.setattr(installation, "Trial", Dead)
+    (check,) = installation.pictures()
     assert (check.name, check.finding) == ("worker", Finding.FAIL)
     assert "ImportError" in check.detail
 
 
 def test_layers_that_are_missing_are_a_warning() -> None:
-    check = checkup._sandbox(("landlock_scope",))
+    check = installation._sandbox(("landlock_scope",))
     assert check.finding is Finding.WARN
     assert "landlock_scope" in check.detail
 
@@ -114,33 +122,33 @@ def test_watches_must_do_for_all_folders(
         ("max_queued_events", 16384),
     ):
         (tmp_path / name).write_text(f"{number}\n")
-    check = checkup.inotify(folders, f"{tmp_path}/")
+    check = system.inotify(folders, f"{tmp_path}/")
     assert (check.finding, check.mend) == (finding, mend)
 
 
 def test_a_system_without_inotify_fails(tmp_path: Path) -> None:
-    assert checkup.inotify(1, f"{tmp_path}/").finding is Finding.FAIL
+    assert system.inotify(1, f"{tmp_path}/").finding is Finding.FAIL
 
 
 def test_a_state_directory_that_is_a_file_fails(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
-    assert checkup.state_directory(str(tmp_path / "state")).finding is Finding.FAIL
-    assert checkup.state_directory(str(tmp_path / "none" / "yet")).finding is Finding.OK
+    assert state.state_directory(str(tmp_path / "state")).finding is Finding.FAIL
+    assert state.state_directory(str(tmp_path / "none" / "yet")).finding is Finding.OK
 
 
 def test_a_ledger_is_read_and_counted(tmp_path: Path) -> None:
     with Ledger.open(str(tmp_path / "ledger.db")) as ledger:
         ledger.record(Entry(source=Source(1, b"deep/a.jpg"), state=State.DONE))
         ledger.commit()
-    assert checkup.ledger(str(tmp_path)).detail.endswith("1 sources")
-    assert checkup.known_folders(str(tmp_path)) == 2
+    assert state.ledger(str(tmp_path)).detail.endswith("1 sources")
+    assert state.known_folders(str(tmp_path)) == 2
 
 
 def test_a_damaged_ledger_fails_with_the_command_that_sets_it_aside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "ledger.db").write_bytes(b"no database" * 1000)
-    check = checkup.ledger(str(tmp_path))
+    check = state.ledger(str(tmp_path))
     assert check == Check(
         name="ledger",
         finding=Finding.FAIL,
@@ -166,3 +174,70 @@ def test_what_the_table_refuses_is_never_tried() -> None:
     assert isinstance(DECODERS[Kind.SVG], Decoder)
     assert DECODERS[Kind.SVG].engine is Engine.NONE
     assert Rejected(reason=Reason.UNSUPPORTED, detail=DECODERS[Kind.SVG].refusal) == decoders.decoder_for(Kind.SVG)
+
+
+def test_variables_that_nobody_reads_are_told() -> None:
+    check = system.environment({"WATCHERD_CONFIG": "x", "WATCHERD_STATE_DIRS": "y", "HOME": "z"})
+    assert (check.finding, check.mend) == (Finding.WARN, "unset WATCHERD_STATE_DIRS")
+    assert check.detail == "nobody reads WATCHERD_STATE_DIRS; did you mean WATCHERD_STATE_DIR?"
+    assert system.environment({"WATCHERD_CONFIG": "x"}).finding is Finding.OK
+
+
+def test_every_variable_that_the_package_reads_is_known() -> None:
+    package = Path(system.__file__).parents[2]
+    read = {name for file in package.rglob("*.py") for name in re.findall(r"WATCHERD_[A-Z_]+", file.read_text())}
+    assert read == set(VARIABLES)
+
+
+def test_few_open_files_fail_with_the_number_to_set() -> None:
+    assert system.open_files(2, limit=1024).finding is Finding.OK
+    check = system.open_files(100, limit=1024)
+    assert check.finding is Finding.FAIL
+    assert "LimitNOFILE=13056" in check.mend
+
+
+def test_a_clock_before_the_last_write_is_told(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    ledger.write_bytes(b"")
+    assert system.clock(str(ledger)).finding is Finding.OK
+    check = system.clock(str(ledger), now_s=86_400.0)
+    assert check.finding is Finding.WARN
+    assert "1970-01-02 00:00:00 UTC" in check.detail
+
+
+def test_who_works_with_the_state_directory_is_told(tmp_path: Path) -> None:
+    assert state.instance(str(tmp_path)).items == ()
+    held = StateDirectory(str(tmp_path)).take()
+    try:
+        assert state.instance(str(tmp_path)).items == (("process", str(os.getpid())),)
+    finally:
+        os.close(held)
+    assert state.instance(str(tmp_path)).items == ()
+
+
+def test_a_configuration_that_is_wrong_fails_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "watcherd.toml"
+    file.write_text("[pool]\nworker = 2\n")
+    code, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), "--config", str(file), "--json")
+    check = next(one for one in json.loads(out)["checks"] if one["check"] == "configuration")
+    assert (code, check["result"]) == (1, "fail")
+    assert f'{file}:2: unknown key "worker" in [pool]' in check["detail"]
+    assert check["mend"] == f"watcherd config check {file}"
+
+
+def test_a_root_is_told_with_its_kind_and_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), "--watch", str(tmp_path), "--json")
+    check = json.loads(out)["checks"][-1]
+    assert check["check"] == f"root {tmp_path}"
+    assert re.search(r"^\S+, events.*, [0-9.,]+ GB free", check["detail"]) or "free)" in check["detail"]
+
+
+def test_a_root_that_is_not_there_or_is_anothers_fails(tmp_path: Path) -> None:
+    (missing,) = roots((RootSettings(path=str(tmp_path / "none")),), in_use=False)
+    assert (missing.finding, missing.mend.split(",")[0]) == (Finding.FAIL, f"mkdir -p {tmp_path}/none")
+    with claim(os.fsencode(tmp_path)):
+        (taken,) = roots((RootSettings(path=str(tmp_path)),), in_use=False)
+        (ours,) = roots((RootSettings(path=str(tmp_path)),), in_use=True)
+    assert taken.finding is Finding.FAIL
+    assert "another watcherd works in" in taken.detail
+    assert "another watcherd" not in ours.detail

@@ -1,30 +1,36 @@
 """`watcherd doctor`: what this installation can do, what it lacks, and how that is mended."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from watcherd.cli.exits import Exit
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
-    from watcherd.daemon.checkup import Check
+    from watcherd.daemon.doctor.check import Check
 
 
 @click.command()
+@config_option
+@click.option("--watch", metavar="DIR", multiple=True, help="Look at this root too; may be given several times.")
 @state_dir_option
 @json_option
-def doctor(state_dir: str | None, *, as_json: bool) -> int:
+def doctor(config: str | None, watch: Sequence[str], state_dir: str | None, *, as_json: bool) -> int:
     """Check this installation by trying it, and say how to mend what is wrong.
 
-    A picture of each kind is decoded and one of each format written, in a real worker behind its sandbox. Nothing is
-    changed. Exit code 1 if a check fails; what only could be better is a warning.
+    A picture of each kind is decoded and one of each format written, in a real worker behind its sandbox; limits of the
+    system, configuration, ledger and roots are looked at. Run it as the daemon's user. Nothing is changed.
+
+    Exit code 1 if a check fails; what only could be better is a warning.
     """
-    from watcherd.daemon.checkup import Finding, checks  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.doctor.check import Finding  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.doctor.checks import checks  # noqa: PLC0415 - as above
 
     made = []
-    for number, check in enumerate(checks(state_directory(state_dir)), start=1):
+    for number, check in enumerate(checks(state_directory(state_dir), config, watch), start=1):
         made.append(check)
         if not as_json:
             click.echo(_text(number, check))

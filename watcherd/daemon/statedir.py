@@ -10,6 +10,9 @@ import secrets
 import socket
 from dataclasses import dataclass
 
+VARIABLES = ("WATCHERD_CONFIG", "WATCHERD_STATE_DIR", "WATCHERD_WORKER_MODULE")
+"""The environment variables that somebody reads."""
+
 
 class Busy(Exception):  # noqa: N818  a condition, with its own exit code
     """Another process works with this state directory, or in one of these roots."""

@@ -1,0 +1,74 @@
+"""The watched folders: are they there, on what, may we write, is there room. Nothing is written to find out."""
+
+import os
+import shlex
+from collections.abc import Iterator
+
+from watcherd.daemon.doctor.check import Check, Finding
+from watcherd.daemon.statedir import Busy, claim
+from watcherd.settings import RootSettings
+from watcherd.watch import mounts
+
+_LITTLE_BYTES = 1 << 30
+_FEW_INODES = 10_000
+
+
+def roots(settings: tuple[RootSettings, ...], *, in_use: bool) -> Iterator[Check]:
+    """A check for each root. `in_use`: the daemon of this state directory has them, so others are not looked for."""
+    for root in settings:
+        yield _root(root, in_use=in_use)
+
+
+def _root(root: RootSettings, *, in_use: bool) -> Check:
+    name, quoted = f"root {root.path}", shlex.quote(root.path)
+    if not os.path.isdir(root.path):
+        detail, mend = (
+            "it is not there, or no folder; it is waited for",
+            f"mkdir -p {quoted}, or mount what belongs there",
+        )
+        return Check(name=name, finding=Finding.FAIL, detail=detail, mend=mend)
+    try:
+        there = mounts.file_system_of(os.fsencode(root.path))
+        space = os.statvfs(root.path)
+    except OSError as error:
+        return Check(name=name, finding=Finding.FAIL, detail=str(error), mend=f"ls -la {quoted}")
+    for wrong in (_not_writable(root, there), _no_room(root, space), None if in_use else _claimed(root)):
+        if wrong is not None:
+            finding, detail, mend = wrong
+            return Check(name=name, finding=finding, detail=f"{detail} ({_told(there, space)})", mend=mend)
+    return Check(name=name, finding=Finding.OK, detail=_told(there, space))
+
+
+Wrong = tuple[Finding, str, str]
+
+
+def _not_writable(root: RootSettings, there: mounts.FileSystem) -> Wrong | None:
+    quoted = shlex.quote(root.path)
+    if there.read_only:
+        return Finding.FAIL, "it is mounted read-only", f"mount -o remount,rw {quoted}"
+    if not os.access(root.path, os.R_OK | os.W_OK | os.X_OK):
+        return Finding.FAIL, f"user {os.geteuid()} may not write in it", f"setfacl -m u:{os.geteuid()}:rwx {quoted}"
+    return None
+
+
+def _no_room(root: RootSettings, space: os.statvfs_result) -> Wrong | None:
+    quoted = shlex.quote(root.path)
+    free_bytes = space.f_bavail * space.f_frsize
+    if free_bytes < _LITTLE_BYTES:
+        return (Finding.WARN if free_bytes else Finding.FAIL), "there is little room", f"df -h {quoted}"
+    if space.f_files and space.f_favail < _FEW_INODES:
+        return Finding.WARN, f"only {space.f_favail:,} more files can be made", f"df -i {quoted}"
+    return None
+
+
+def _claimed(root: RootSettings) -> Wrong | None:
+    try:
+        claim(os.fsencode(root.path)).close()
+    except Busy as error:
+        return Finding.FAIL, str(error), "systemctl list-units 'watcherd*'; end one of the two"
+    return None
+
+
+def _told(there: mounts.FileSystem, space: os.statvfs_result) -> str:
+    how = "events from this machine only, so others' uploads are found by scans" if there.network else "events"
+    return f"{there.kind}, {how}, {space.f_bavail * space.f_frsize / 1e9:,.1f} GB free"
