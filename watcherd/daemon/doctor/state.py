@@ -6,7 +6,7 @@ import shlex
 
 from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import StateDirectory
-from watcherd.ledger.errors import LedgerError, LedgerMissing, LedgerUnsafe
+from watcherd.ledger.errors import LedgerDamaged, LedgerError, LedgerMissing, LedgerTooOld, LedgerUnsafe
 from watcherd.ledger.ledger import Ledger
 from watcherd.ledger.location import require_local
 
@@ -50,8 +50,12 @@ def ledger(folder: str) -> Check:
             sources = sum(sum(states.values()) for states in opened.counts().values())
     except LedgerMissing:
         return Check(name="ledger", finding=Finding.OK, detail="there is none yet; it is made at the first run")
-    except LedgerError as error:
+    except LedgerTooOld as error:
+        return Check(name="ledger", finding=Finding.WARN, detail=str(error), mend="systemctl start watcherd")
+    except LedgerDamaged as error:
         return Check(name="ledger", finding=Finding.FAIL, detail=str(error), mend=_set_aside(path))
+    except LedgerError as error:  # another's file, a later version, no permission: not to be moved away
+        return Check(name="ledger", finding=Finding.FAIL, detail=str(error), mend=f"ls -la {shlex.quote(path)}")
     if wrong:
         return Check(name="ledger", finding=Finding.FAIL, detail=f"{path}: {wrong}", mend=_set_aside(path))
     return Check(name="ledger", finding=Finding.OK, detail=f"{path}: {sources:,} sources")
