@@ -10,7 +10,7 @@ published, and when a worker gets the next content. What an outcome means for th
                                                    '-> parked: no memory now, or a twin is in work
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -148,8 +148,8 @@ class Attempts:
         while True:
             attempts = self._by_ticket.values()
             suspects = not any(attempt.job.suspect for attempt in attempts)
-            accept = partial(self._acceptable, first=self._first(), full=one.full_roots(attempts, ahead))
-            job = self._queue.pop(suspects=suspects, accept=accept)
+            accept = partial(self._acceptable, first=self._first())
+            job = self._queue.pop(suspects=suspects, accept=accept, full=one.full_roots(attempts, ahead))
             if job is None:
                 return effects
             effects.append(self._fetch(job, moment))
@@ -161,9 +161,9 @@ class Attempts:
         """Another job has taken the place of a source's: its age is forgotten."""
         self._parking.forget(source)
 
-    def _acceptable(self, job: Job, first: Source | None, full: Container[int] = ()) -> bool:
+    def _acceptable(self, job: Job, first: Source | None) -> bool:
         """`first`: a job that was passed for too long has the next free memory, and no other."""
-        if job.digest in self._digests or job.source.root in full or first not in {None, job.source}:
+        if job.digest in self._digests or first not in {None, job.source}:
             return False
         needed = job.memory_bytes or 0
         return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(

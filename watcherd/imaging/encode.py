@@ -19,7 +19,7 @@ from PIL import Image
 
 from watcherd.imaging import jxl
 from watcherd.imaging.marks import mark_jpeg, mark_jxl, mark_png, xmp_packet
-from watcherd.imaging.vips import pyvips
+from watcherd.imaging.vips import pixels_of, pyvips
 from watcherd.model import Chroma, OutputFormat, Variant
 from watcherd.naming import Mark
 
@@ -92,7 +92,7 @@ def _jpeg_by_vips(image: pyvips.Image, variant: Variant, kept: Kept, *, best: bo
 def _saved(image: pyvips.Image, container: str, metadata: dict[str, bytes | str], **options: int) -> bytes:
     mode = "L" if image.bands == 1 else "RGB"
     size = (image.width, image.height)
-    picture = Image.frombuffer(mode, size, image.write_to_memory(), "raw", mode, 0, 1)
+    picture = Image.frombuffer(mode, size, pixels_of(image), "raw", mode, 0, 1)
     target = io.BytesIO()
     picture.save(target, container, **metadata, **options)
     return target.getvalue()

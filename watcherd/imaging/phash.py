@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from watcherd.imaging.vips import pyvips
+from watcherd.imaging.vips import pixels_of, pyvips
 
 _SIDE = 32
 _HALF = _SIDE // 2
@@ -42,7 +42,7 @@ def hashes(image: pyvips.Image) -> Hashes:
     """The hashes of an upright 8-bit picture in grey or sRGB without transparency; 100 to 400 pixels are best."""
     mode = "L" if image.bands == 1 else "RGB"
     size = (image.width, image.height)
-    grey = Image.frombuffer(mode, size, image.write_to_memory(), "raw", mode, 0, 1).convert("L")
+    grey = Image.frombuffer(mode, size, pixels_of(image), "raw", mode, 0, 1).convert("L")
     grey = grey.reduce(max(1, min(size) // _ENOUGH))
     square = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     columns = grey.resize((_KEPT + 1, _KEPT), Image.Resampling.LANCZOS)

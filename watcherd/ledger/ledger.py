@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -143,11 +144,13 @@ class Ledger(Queries):
         Its folder then counts as changed (`listing` gives None), unless `keep_listing`.
         """
         self._begin()
+        before = self._recent.get(entry.source)
         self._remember(entry)
         directory = self._directory_made(entry.source.root, entry.source.directory)
         values = (directory, entry.source.name, *source_values(entry), entry.state in _FAILURES)
         number = self._written_number(values)
-        self._write("DELETE FROM derivative WHERE source = ?", number)
+        if before is None or before.derivatives:
+            self._write("DELETE FROM derivative WHERE source = ?", number)
         if entry.derivatives:
             self._record_derivatives(number, entry.derivatives)
         if not keep_listing:
@@ -156,7 +159,9 @@ class Ledger(Queries):
     def begin_attempt(self, source: Source) -> bool:
         """Note that a worker is about to get this source; False where nothing is known of it."""
         self._begin()
-        self._recent.pop(source, None)
+        known = self._recent.get(source)
+        if known is not None:
+            self._remember(replace(known, in_hand=True))
         directory = self._directory(source.root, source.directory)
         sql = "UPDATE source SET in_hand = 1 WHERE directory = ? AND name = ?"
         return self._write(sql, directory, source.name).rowcount == 1

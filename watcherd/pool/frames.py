@@ -25,6 +25,7 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_DESCRIPTORS = 32
 MAX_TEXT = 500
 _PREFIX = struct.Struct("!IB")
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _INT63 = 1 << 63
 _INT64 = 1 << 64
 _DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -45,7 +46,7 @@ class Frame:
 
 def encode(body: Mapping[str, object], descriptors: int = 0) -> bytes:
     """The bytes of one frame."""
-    text = json.dumps(body, separators=(",", ":")).encode()
+    text = _to_json(body).encode()
     if len(text) > MAX_BODY_BYTES or descriptors > MAX_DESCRIPTORS:
         raise FrameError(f"a frame of {len(text)} bytes and {descriptors} descriptors is too large to send")
     return _PREFIX.pack(len(text), descriptors) + text
@@ -118,8 +119,7 @@ class Work:
         return {
             "type": "work",
             "job": self.job,
-            "variants": [_variant_body(variant) for variant in self.variants],
-            "limits": _limits_body(self.limits),
+            "recipe": _recipe_text(self.variants, self.limits),
             "has_holes": self.has_holes,
             "tolerant": self.tolerant,
         }
@@ -127,24 +127,27 @@ class Work:
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "Work":
         """The inverse of `body`, in the worker, which may believe its daemon."""
+        variants, limits = _recipe(body["recipe"])
         return cls(
             job=body["job"],
-            variants=tuple(_variant(v) for v in body["variants"]),
-            limits=LimitSettings(**body["limits"]),
+            variants=variants,
+            limits=limits,
             has_holes=body["has_holes"],
             tolerant=body["tolerant"],
         )
 
 
 @lru_cache(maxsize=256)
-def _variant_body(variant: Variant) -> Mapping[str, object]:
+def _recipe_text(variants: tuple[Variant, ...], limits: LimitSettings) -> str:
     """The same few recipes go out with every job: taking them apart each time was a fifth of the loop's work."""
-    return asdict(variant)
+    return _to_json({"variants": [asdict(variant) for variant in variants], "limits": asdict(limits)})
 
 
 @lru_cache(maxsize=16)
-def _limits_body(limits: LimitSettings) -> Mapping[str, object]:
-    return asdict(limits)
+def _recipe(text: str) -> tuple[tuple[Variant, ...], LimitSettings]:
+    """The inverse, in the worker: nearly always the one before again."""
+    body = json.loads(text)
+    return tuple(_variant(variant) for variant in body["variants"]), LimitSettings(**body["limits"])
 
 
 @cache

@@ -1,11 +1,13 @@
 """What the machine has: cores and memory that this process may use, cgroup limits included."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from watcherd.pool.sizing import Machine
 
 _CGROUP = "/sys/fs/cgroup"
+_LOOKS_APART_S = 1.0
 
 
 def look() -> Machine:
@@ -47,12 +49,19 @@ def _number(path: str) -> int | None:
 class OutOfMemory:
     """Whether the kernel has ended a process for memory since the last question, here or in any cgroup (proc(5))."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked = clock()
         self._before = _oom_kills()
 
     def look(self) -> None:
-        """Take note of the count now: what struck before is not about what comes."""
-        self._before = _oom_kills()
+        """Take note of the count now: what struck before is not about what comes. To be called as often as one likes.
+
+        The kernel counts through all its cores for an answer (0.2 ms), so it is asked once a second at the most.
+        """
+        if self._clock() - self._looked >= _LOOKS_APART_S:
+            self._looked = self._clock()
+            self._before = _oom_kills()
 
     def has_struck(self) -> bool:
         """A SIGKILL that nobody owns up to, and a count that has risen, belong together as far as can be told."""

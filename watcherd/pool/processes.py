@@ -26,6 +26,7 @@ _READ_BYTES = 64 * 1024
 _MAX_READS = 16
 _STDERR_TAIL_BYTES = 2_000
 _CLOSE_S = 5.0
+_STATM_BYTES = 256
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _NOT_FOR_WORKERS = (
     "NOTIFY_SOCKET",
@@ -46,6 +47,7 @@ class Worker:
     pidfd: int
     connection: socket.socket
     stderr: int
+    statm: int
     decoder: Decoder
     stop_reason: StopReason | None = None
     at_end: bool = False
@@ -114,9 +116,11 @@ class Workers:
                 process = self._start(theirs.fileno(), stderr)
             undo.callback(_end_now, process)
             pidfd = os.pidfd_open(process.pid)
+            undo.callback(os.close, pidfd)
+            statm = os.open(f"/proc/{process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
             undo.pop_all()
         ours.setblocking(False)
-        worker = Worker(slot, process, pidfd, ours, stderr, Decoder())
+        worker = Worker(slot, process, pidfd, ours, stderr, statm, Decoder())
         self._workers[slot] = worker
         return worker
 
@@ -229,8 +233,7 @@ class Workers:
     def rss_bytes(self, slot: int) -> int:
         """The worker's resident memory now; 0 where it is gone."""
         try:
-            with open(f"/proc/{self._workers[slot].pid}/statm", encoding="ascii") as statm:
-                return int(statm.read().split()[1]) * _PAGE_BYTES
+            return int(os.pread(self._workers[slot].statm, _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
         except (OSError, IndexError, KeyError):
             return 0
 
@@ -266,3 +269,4 @@ def _close(worker: Worker) -> None:
     worker.connection.close()
     os.close(worker.pidfd)
     os.close(worker.stderr)
+    os.close(worker.statm)

@@ -107,6 +107,7 @@ class Supervisor:
             worker.connection.close()
             os.close(worker.pidfd)
             os.close(worker.stderr)
+            os.close(worker.statm)
 
     def _post(self, item: Cancel | Close) -> None:
         with self._lock:

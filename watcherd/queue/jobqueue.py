@@ -187,14 +187,16 @@ class JobQueue:
         lane.jobs.move_to_end(job.source, last=False)
         self._where[job.source] = lane
 
-    def pop(self, *, suspects: bool, accept: Callable[[Job], bool] | None = None) -> Job | None:
+    def pop(
+        self, *, suspects: bool, accept: Callable[[Job], bool] | None = None, full: Container[int] = ()
+    ) -> Job | None:
         """The next job that may run now, taken out. `suspects`: whether a suspect may be that job.
 
-        Jobs that are not accepted keep their place and are passed over, and so are those of blocked roots.
+        Jobs that are not accepted keep their place and are passed over, and so are those of blocked and `full` roots.
         """
 
         def offer(lane: _Lane) -> Job | None:
-            if lane.root in self._blocked:
+            if lane.root in self._blocked or lane.root in full:
                 return None
             for job in islice(lane.jobs.values(), _LOOK_AHEAD):
                 if (suspects or not job.suspect) and (accept is None or accept(job)):
