@@ -19,6 +19,7 @@ EXIT_ON_RENDER = b"<<exit on render>>"
 HANG_ON_RENDER = b"<<hang on render>>"
 SLOW_ON_RENDER = b"<<slow on render>>"
 LEAK_ON_RENDER = b"<<leak on render>>"
+BLOAT_ON_RENDER = b"<<bloat on render>>"
 SLOW_S = 1.0
 LEAKED_BYTES = 40 << 20
 NO_START = "WATCHERD_TEST_NO_START"
@@ -46,6 +47,10 @@ def _render_or_fall(content: Any, *arguments: Any, **named: Any) -> Any:
         time.sleep(600)
     if content.find(SLOW_ON_RENDER) >= 0:
         time.sleep(SLOW_S)
+    if content.find(BLOAT_ON_RENDER) >= 0:
+        bloat = [os.urandom(1 << 20)]
+        while True:  # until the kernel or the limit on address space ends it
+            bloat.append(bloat[0] * 16)
     if content.find(LEAK_ON_RENDER) >= 0:
         _leaked.append(os.urandom(1 << 20) * (LEAKED_BYTES >> 20))
     return _render(content, *arguments, **named)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.outside import FULL
+from tests.daemon.outside import FULL, File
 from tests.daemon.world import World
 from watcherd.daemon.oneshot import _ScanCourse
 from watcherd.daemon.signals import Signalled
 from watcherd.daemon.tally import Scope
-from watcherd.model import ChangeKind, Failed, Reason, Source, State
+from watcherd.model import ChangeKind, Entry, Failed, JobClass, Reason, Source, State
 from watcherd.pool.slots import Busy
 from watcherd.watch.hands import Collect, Fault, Fetch, Publish
 
@@ -232,3 +232,94 @@ def test_a_scan_of_a_folder_takes_up_what_an_earlier_run_left_in_it(world: World
 
     assert world.rendered == [b"here"]
     assert world.entry(b"b.jpg").in_hand is True
+
+
+# ------------------------------------------------------------------------------------------------- uploads and backlog
+
+
+class _Old(set[bytes]):
+    """Contents whose workers wait to be told to end: all of the backlog's, and what is added."""
+
+    def __contains__(self, content: object) -> bool:
+        return (isinstance(content, bytes) and content.startswith(b"old")) or super().__contains__(content)
+
+
+def with_a_backlog(world: World, count: int) -> None:
+    """A ledger as a first scan of a large library leaves it, taken up by the next run."""
+    for number in range(count):
+        path = b"old/%06d.jpg" % number
+        world.disk[path] = File(b"old %d" % number, world.stamp_of(path))
+        world.ledger.record(
+            Entry(
+                source=Source(world.root, path),
+                state=State.PENDING,
+                stamp=world.disk[path].stamp,
+                job_class=JobClass.BACKLOG,
+                sequence=world.ledger.next_sequence(),
+            )
+        )
+    world.ledger.commit()
+    world.die()
+    world.slow = _Old()
+    world.start()
+    world.run(1)
+
+
+def finished_until_rendered(world: World, content: bytes) -> int:
+    """How many other jobs end before this one, from now on."""
+    before = len(world.rendered)
+    while content not in world.rendered:
+        finish_the_longest(world)
+    return len(world.rendered) - before - 1
+
+
+def in_hand_and_ahead(world: World) -> int:
+    return len(world.core.attempts)
+
+
+def test_an_upload_behind_a_backlog_of_100_000_waits_for_what_is_in_hand_and_a_few_strides(world: World) -> None:
+    with_a_backlog(world, 100_000)
+    for _ in range(20):
+        finish_the_longest(world)
+    assert world.ledger.counts()[world.root][State.PENDING] == 100_000 - 20
+    world.slow.add(b"new")
+    world.put(b"new.jpg", b"new")
+    world.run(1)
+    in_hand = in_hand_and_ahead(world)
+
+    others = finished_until_rendered(world, b"new")
+
+    assert in_hand <= 2 * world.most_workers
+    assert others <= in_hand + 2
+
+
+def test_a_burst_of_5_000_in_one_root_does_not_hold_another_roots_upload(two: World) -> None:
+    two.slow = _Old()
+    for number in range(5_000):
+        two.put(b"%d.jpg" % number, b"old %d" % number)
+    two.run(2)
+    for _ in range(20):
+        finish_the_longest(two)
+    two.slow.add(b"new")
+    two.put(b"new.jpg", b"new", two.other)
+    two.run(1)
+    in_hand = in_hand_and_ahead(two)
+
+    others = finished_until_rendered(two, b"new")
+
+    assert in_hand <= 2 * two.most_workers + 1
+    assert others <= in_hand + 2
+
+
+def test_a_backlog_goes_on_under_uploads_without_end(world: World) -> None:
+    with_a_backlog(world, 200)
+    for number in range(200):
+        content = b"new %d" % number
+        world.slow.add(content)
+        world.put(content + b".jpg", content)
+        world.run(1)
+        finish_the_longest(world)
+
+    old = sum(content.startswith(b"old") for content in world.rendered)
+    assert len(world.rendered) == 200
+    assert 200 // 33 <= old < 200 // 8

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.imaging.pictures import quarters, saved
 from tests.places import as_nobody, public_folder
 from tests.pool.probing import permitted
 from tests.pool.workshop import REPOSITORY, bench, misbehaving
@@ -143,6 +145,33 @@ def test_a_worker_stands_behind_all_of_it_before_it_says_it_is_ready() -> None:
         assert limits_of(pid)["core"] == (0, 0)
         assert limits_of(pid)["descriptors"] == (fence.MAX_DESCRIPTORS, fence.MAX_DESCRIPTORS)
         assert limits_of(pid)["memory"] == (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        assert int(Path(f"/proc/{pid}/oom_score_adj").read_text()) >= fence.OOM_SCORE
+
+
+def test_each_job_has_so_much_cpu_time_and_no_more() -> None:
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        assert resource.prlimit(pid, resource.RLIMIT_CPU)[0] == resource.RLIM_INFINITY
+        seen = []
+        for job in (1, 2):
+            one.outcome(saved(quarters(), "JPEG"), job=job)
+            soft, hard = resource.prlimit(pid, resource.RLIMIT_CPU)
+            seen.append(soft)
+            assert hard == resource.RLIM_INFINITY
+        assert fence.MAX_JOB_CPU_S <= seen[0] <= seen[1] < fence.MAX_JOB_CPU_S + 60
+
+
+def test_a_job_that_takes_more_cpu_time_ends_its_worker_by_a_signal_of_its_own() -> None:
+    code = (
+        "from watcherd.pool import fence\n"
+        "fence.MAX_JOB_CPU_S = 1\n"
+        "fence.close_fence(0)\n"
+        "fence.limit_cpu_time()\n"
+        "while True: pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=REPOSITORY, timeout=60)
+    assert done.returncode == -signal.SIGXCPU
 
 
 def test_the_memory_of_a_worker_can_be_bounded() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from watcherd.pool.sizing import (
     TYPICAL_JOB_BYTES,
     Machine,
+    address_space,
     identify_timeout_s,
     memory_budget,
     render_timeout_s,
@@ -32,6 +33,10 @@ def test_the_budget_is_half_of_what_is_available_and_more_where_there_is_much(
     available_bytes: int, budget_bytes: int
 ) -> None:
     assert memory_budget(PoolSettings(), machine(available_bytes=available_bytes)) == budget_bytes
+
+
+def test_a_workers_address_space_holds_all_pictures_that_may_be_decoded_and_itself() -> None:
+    assert address_space(3 * GIB) == 5 * GIB
 
 
 def test_a_budget_that_is_set_holds() -> None:

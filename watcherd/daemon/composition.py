@@ -26,7 +26,7 @@ from watcherd.pool import machine
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.processes import Workers
-from watcherd.pool.sizing import pool_size
+from watcherd.pool.sizing import address_space, pool_size
 from watcherd.settings import LimitSettings, RootSettings, Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts
@@ -60,7 +60,8 @@ class Composition:
         self.core = self._core(settings, decoders_and_limits, patient=patient)
         self.roots = self.core.roots
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
-        self.workers = Workers(sandbox=settings.pool.sandbox, module=module)
+        space = address_space(self.core.admission.budget_bytes)
+        self.workers = Workers(memory_bytes=space, sandbox=settings.pool.sandbox, module=module)
         self.loop = Loop(core=self.core, inbox=self.inbox, workers=self.workers, rooms=self.rooms, duties=self.duties)
 
     def __enter__(self) -> Self:

@@ -65,6 +65,7 @@ class Crew:
         self._workers = workers
         self._selector = selector
         self._out_of_memory = OutOfMemory()
+        self._kills_before: dict[int, int] = {}
 
     def carry_out(self, command: Command) -> list[FromCrew]:
         """Do to a worker what the fleet orders. What concerns jobs or the whole fleet is not for the crew."""
@@ -86,7 +87,7 @@ class Crew:
     def tell(self, slot: int, body: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> list[FromCrew]:
         """Send one message; the descriptors are closed."""
         if descriptors:  # a new job: an end for memory from here on is about this time
-            self._out_of_memory.look()
+            self._kills_before[slot] = self._out_of_memory.count()
         taken = slot in self._workers and self._workers.send(slot, body, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
@@ -97,6 +98,7 @@ class Crew:
             worker = self._workers.spawn(slot)
         except OSError as error:
             return [NotStarted(slot=slot, detail=str(error))]
+        self._kills_before[slot] = self._out_of_memory.count()
         self._watch(worker)
         return []
 
@@ -131,7 +133,8 @@ class Crew:
         ending = self._workers.reap(slot)
         if ending is None:
             raise AssertionError("a pidfd that can be read belongs to a process that has ended")
-        if ending.how == "SIGKILL" and ending.stop_reason is None and self._out_of_memory.has_struck():
+        since = self._kills_before.pop(slot)
+        if ending.how == "SIGKILL" and ending.stop_reason is None and self._out_of_memory.claim(since):
             ending = replace(ending, how=OUT_OF_MEMORY)
         return [*items, WorkerEnded(slot=slot, ending=ending)]
 

@@ -4,9 +4,10 @@ Applied by the worker to itself before it takes its first job, and before it has
 independent; one that the kernel does not have is named in the answer, so that the status can say so. What Landlock is
 too young to deny is not called missing where seccomp denies it as well.
 
-Not responsible for: time (the daemon's deadlines), how the single layers work (`landlock.py`, `seccomp.py`).
+Not responsible for: deadlines (the daemon's), how the single layers work (`landlock.py`, `seccomp.py`).
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -20,6 +21,10 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 MAX_OUTPUT_BYTES = 1 << 30
+MAX_JOB_CPU_S = 3_600
+"""The daemon's deadlines are shorter; this one holds as well while the daemon itself stands still."""
+OOM_SCORE = 500
+"""A worker is ended for memory before the daemon is, and before most others: its job is tried again (proc(5))."""
 MAX_DESCRIPTORS = 128
 SANDBOX_LAYERS = ("no_new_privileges", "not_dumpable", "landlock", "seccomp")
 
@@ -46,6 +51,25 @@ def close_fence(memory_bytes: int, sandbox: Sandbox = Sandbox.AUTO) -> tuple[str
         hint = 'another kernel, or [pool] sandbox = "auto", lets workers start without'
         raise SystemExit(f"the sandbox is required, but {names} cannot be had here; {hint}")
     return missing
+
+
+def go_first() -> None:
+    """Have the kernel end this process, and not the daemon, where memory runs out. Before the fence closes.
+
+    Where /proc cannot be written to, it chooses by size.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
+        if int(score.read()) < OOM_SCORE:
+            score.write(str(OOM_SCORE))
+
+
+def limit_cpu_time() -> None:
+    """Bound the CPU time of the job that begins now, beyond what was used before. SIGXCPU ends what needs more."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(used.ru_utime + used.ru_stime) + MAX_JOB_CPU_S
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def limit_resources(memory_bytes: int) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ from watcherd.pool.fleet import Fleet
 from watcherd.pool.processes import Workers
 from watcherd.pool.requests import Requests
 from watcherd.pool.result import ImageProcessingError, PoolError, ProcessedImage
-from watcherd.pool.sizing import memory_budget, rest_factor, worker_count
+from watcherd.pool.sizing import address_space, memory_budget, rest_factor, worker_count
 from watcherd.pool.supervisor import Supervisor
 from watcherd.settings import LimitSettings, PoolSettings
 
@@ -250,7 +250,8 @@ class ImageProcessingPool:
             jitter=random.random,
         )
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
-        return Supervisor(requests, Workers(sandbox=settings.sandbox, module=module))
+        space = address_space(budget_bytes)
+        return Supervisor(requests, Workers(memory_bytes=space, sandbox=settings.sandbox, module=module))
 
 
 def _result_of(future: Future[ProcessedImage] | asyncio.Future[ProcessedImage]) -> Result:

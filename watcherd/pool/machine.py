@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from watcherd.pool.sizing import Machine
 
@@ -15,25 +16,50 @@ def look() -> Machine:
     return Machine(cores=len(os.sched_getaffinity(0)), available_bytes=min(_available()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What a version of cgroups calls its files, and the lines in them (cgroup-v2.rst, cgroup-v1/memory.rst)."""
+
+    limit: str
+    usage: str
+    cache: tuple[str, str]
+    kills: str
+
+
+_V1 = _Names(
+    "memory.limit_in_bytes",
+    "memory.usage_in_bytes",
+    ("total_inactive_file", "total_active_file"),
+    "memory.oom_control",
+)
+_V2 = _Names("memory.max", "memory.current", ("inactive_file", "active_file"), "memory.events")
+
+
 def _available() -> Iterator[int]:
     """What could be had: of the machine's memory, and of each limit that a cgroup above us sets."""
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        fields = dict(line.split(":", 1) for line in lines)
-    yield int(fields["MemAvailable"].split()[0]) * 1024
+    yield _lines("/proc/meminfo").get("MemAvailable:", 0) * 1024
+    for folder, names in _groups():
+        yield from _limits(folder, names)
+
+
+def _groups() -> Iterator[tuple[str, _Names]]:
+    """The cgroups that account for our memory: their folders, and how their files are called."""
     with open("/proc/self/cgroup", encoding="ascii") as lines:
         groups = [line.rstrip("\n").split(":", 2) for line in lines]
     for _, controllers, path in groups:
         if not controllers:
-            yield from _limits(_CGROUP + path, "memory.max", "memory.current")
+            yield _CGROUP + path.rstrip("/"), _V2
         elif "memory" in controllers.split(","):
-            yield from _limits(f"{_CGROUP}/memory{path}", "memory.limit_in_bytes", "memory.usage_in_bytes")
+            yield f"{_CGROUP}/memory{path.rstrip('/')}", _V1
 
 
-def _limits(folder: str, limit: str, usage: str) -> Iterator[int]:
+def _limits(folder: str, names: _Names) -> Iterator[int]:
+    """Of each limit what is not used. Cached files count as used there, and make room when memory is needed."""
     while folder.startswith(_CGROUP) and folder != _CGROUP:
-        most, used = _number(f"{folder}/{limit}"), _number(f"{folder}/{usage}")
+        most, used = _number(f"{folder}/{names.limit}"), _number(f"{folder}/{names.usage}")
         if most is not None and used is not None:
-            yield max(0, most - used)
+            fields = _lines(f"{folder}/memory.stat")
+            yield max(0, most - used + sum(fields.get(name, 0) for name in names.cache))
         folder = os.path.dirname(folder)
 
 
@@ -46,29 +72,44 @@ def _number(path: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def _lines(path: str) -> dict[str, int]:
+    """A file of lines `name number`; empty where there is none."""
+    try:
+        with open(path, encoding="ascii") as lines:
+            return {fields[0]: int(fields[1]) for line in lines if len(fields := line.split()) > 1}
+    except OSError:
+        return {}
+
+
 class OutOfMemory:
-    """Whether the kernel has ended a process for memory since the last question, here or in any cgroup (proc(5))."""
+    """Who was ended by the kernel for want of memory, as well as can be told.
+
+    The kernel says how often it did that: in our cgroup (which is about us alone), else on the machine. A SIGKILL that
+    nobody owns up to belongs to such an end if there has been one since that worker was given its job, and if no other
+    worker's end was put down to it already.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        ours = (f"{folder}/{names.kills}" for folder, names in _groups())
+        self._counter = next((path for path in ours if "oom_kill" in _lines(path)), "/proc/vmstat")
         self._clock = clock
         self._looked = clock()
-        self._before = _oom_kills()
+        self._last = self._claimed = self._count()
 
-    def look(self) -> None:
-        """Take note of the count now: what struck before is not about what comes. To be called as often as one likes.
-
-        The kernel counts through all its cores for an answer (0.2 ms), so it is asked once a second at the most.
-        """
+    def count(self) -> int:
+        """How many until now, or until some moment of the last second: the machine's count takes 0.2 ms to be made."""
         if self._clock() - self._looked >= _LOOKS_APART_S:
             self._looked = self._clock()
-            self._before = _oom_kills()
+            self._last = self._count()
+        return self._last
 
-    def has_struck(self) -> bool:
-        """A SIGKILL that nobody owns up to, and a count that has risen, belong together as far as can be told."""
-        before, self._before = self._before, _oom_kills()
-        return self._before > before
+    def claim(self, since: int) -> bool:
+        """Whether one of those after the count `since` can be put down to one more worker."""
+        first = max(since, self._claimed)
+        if self._count() <= first:
+            return False
+        self._claimed = first + 1
+        return True
 
-
-def _oom_kills() -> int:
-    with open("/proc/vmstat", encoding="ascii") as lines:
-        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    def _count(self) -> int:
+        return _lines(self._counter).get("oom_kill", 0)

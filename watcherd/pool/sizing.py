@@ -8,6 +8,9 @@ from watcherd.settings import PoolSettings
 _LARGE_MACHINE_BYTES = 16 * 1024**3
 TYPICAL_JOB_BYTES = 200 * 1024**2
 """What a worker needs for an ordinary photo, its interpreter included (measured: 60 to 150 MB; chosen with room)."""
+_WORKER_BYTES = 2 * 1024**3
+"""Address space beside the pictures: 0.3 GB are mapped by an idle worker, most of it libraries (measured), and threads
+of extras reserve 8 MB each."""
 _ROUNDING = 1e-9
 _BYTES_PER_SECOND = 5_000_000
 _PIXELS_PER_SECOND = 1_000_000
@@ -44,6 +47,11 @@ def memory_budget(settings: PoolSettings, machine: Machine) -> int:
         return settings.memory_bytes
     share = 0.7 if machine.available_bytes > _LARGE_MACHINE_BYTES else 0.5
     return int(machine.available_bytes * share)
+
+
+def address_space(budget_bytes: int) -> int:
+    """The most address space of one worker: a decoder that takes more than all pictures may together has gone mad."""
+    return budget_bytes + _WORKER_BYTES
 
 
 def worker_count(settings: PoolSettings, machine: Machine, budget_bytes: int) -> int:

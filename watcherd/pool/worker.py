@@ -103,6 +103,7 @@ def attend(channel: Channel) -> None:
     for frame in frames:
         work = Work.parse(frame.body)
         (descriptor,) = frame.descriptors
+        fence.limit_cpu_time()
         done = _attempt(work, descriptor, channel, frames)
         if done is not None:
             pictures = [sealed_memfd(picture) for picture in done.pictures]
@@ -204,6 +205,7 @@ def main(arguments: Sequence[str]) -> None:
     descriptor, parent, memory_bytes = (int(argument) for argument in arguments[:3])
     sandbox = Sandbox(arguments[3])
     fence.die_with_parent(parent)
+    fence.go_first()
     faulthandler.enable()  # a crash leaves its place in the tail of standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches the whole group; the daemon decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a parent that ignores or blocks it has that inherited
