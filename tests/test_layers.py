@@ -20,6 +20,7 @@ BETWEEN_STAGES = {
 PURE = {
     *LEAVES,
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
+    *(f"watcherd.service.{name}" for name in ("places", "texts", "plan")),
     *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
 }
 PURE_FOLDERS = ("watcherd.queue.",)
@@ -82,6 +83,8 @@ def may_import(module: str, other: str) -> bool:
         return here == there or any((module, there) == exception for exception in BETWEEN_STAGES)
     if here == "config":
         return there == "config"
+    if here == "service":
+        return there == "service" or other == "watcherd.watch.mounts"
     if here == "daemon":
         return there in STAGES | {"daemon", "config"}
     return module == "watcherd" or here in {"cli", "__main__"}

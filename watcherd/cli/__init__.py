@@ -36,6 +36,8 @@ VERBS = MappingProxyType(
         "doctor": Verb("watcherd.cli.doctor_verbs:doctor", "Check what this installation can do, and what it lacks."),
         "quarantine": Verb("watcherd.cli.quarantine_verbs:quarantine", "Show what is in quarantine, or let it out."),
         "metrics": Verb("watcherd.cli.metrics_verbs:metrics", "See the metrics, or get dashboard and alert rules."),
+        "service": Verb("watcherd.cli.service_verbs:service", "Run under systemd: install, uninstall."),
+        "man": Verb("watcherd.cli.manual_verbs:man", "Print a manual page: watcherd man | man -l -"),
         "config": Verb("watcherd.cli.config_verbs:config", "Check, show or begin a configuration."),
     }
 )

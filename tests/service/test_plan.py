@@ -1,0 +1,291 @@
+"""The plan: carried out it leads to a machine that needs nothing, and taken back to the machine as it was."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcherd.config import example
+from watcherd.service import texts
+from watcherd.service.files import systemd_files
+from watcherd.service.places import MACHINE, Places, of_user
+from watcherd.service.plan import (
+    Facts,
+    Link,
+    MakeFolder,
+    Note,
+    Package,
+    Refused,
+    RemoveFile,
+    RemoveFolder,
+    Run,
+    SetKernel,
+    Step,
+    WriteFile,
+    installation,
+    removal,
+)
+from watcherd.service.texts import Folder
+
+USERS = of_user(config_home="/home/ann/.config", state_home="/home/ann/.local/state", home="/home/ann")
+PACKAGE = Package(
+    example=example(),
+    systemd=systemd_files(),
+    man_pages=(".TH 1\n", ".TH 5\n"),
+    completions={"bash": "b\n", "zsh": "z\n", "fish": "f\n"},
+)
+WATCHES = "fs.inotify.max_user_watches"
+UPLOADS = Folder(path="/srv/uploads", mount_point="/")
+THERE = frozenset(
+    ("/etc", "/etc/systemd", "/etc/systemd/system", "/etc/sysctl.d", "/etc/tmpfiles.d", "/usr", "/usr/local")
+)
+BARE = Facts(
+    places=MACHINE,
+    program="/opt/watcherd/bin/watcherd",
+    folders=THERE | {"/home", "/home/ann", "/usr/local/bin"},
+    shells=frozenset(("bash",)),
+    kernel={WATCHES: 8_192, "fs.inotify.max_user_instances": 128, "fs.inotify.max_queued_events": 999_999},
+    wanted=(UPLOADS,),
+)  # fmt: skip
+
+
+STATES = ("link", "has_account", "has_state", "is_enabled", "is_active")
+EFFECTS: dict[str, dict[str, bool]] = {
+    "systemd-sysusers": {"has_account": True},
+    "systemd-tmpfiles": {"has_state": True},
+    "userdel": {"has_account": False},
+    "start": {"is_active": True, "has_state": True},
+    "restart": {"is_active": True},
+    "stop": {"is_active": False},
+    "enable": {"is_enabled": True},
+    "disable": {"is_enabled": False},
+    "daemon-reload": {},
+}
+
+
+class Model:
+    """A machine in the mind: what the shell and the programs of the system would make of each step."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.files = dict(facts.files)
+        self.folders = set(facts.folders)
+        self.kernel = dict(facts.kernel)
+        self.state = {name: getattr(facts, name) for name in STATES}
+
+    def do(self, step: Step) -> None:
+        match step:
+            case MakeFolder() | WriteFile():
+                above = step.path.rpartition("/")[0]
+                assert above in self.folders | {""}, f"{step} comes before what is above it"
+                if isinstance(step, WriteFile):
+                    self.files[step.path] = step.content
+                else:
+                    self.folders.add(step.path)
+            case Link():
+                self.state["link"] = step.target
+            case SetKernel():
+                self.kernel[step.key] = step.value
+            case RemoveFile() | RemoveFolder():
+                self.remove(step)
+            case Run():
+                self.run(step.command)
+
+    def remove(self, step: RemoveFile | RemoveFolder) -> None:
+        if isinstance(step, RemoveFile):
+            self.state["link"] = None if step.path == self.facts.places.link else self.state["link"]
+            self.files.pop(step.path, None)
+        elif step.with_content:
+            self.state["has_state"] = False
+        elif not any(path.startswith(step.path + "/") for path in (*self.files, *self.folders)):
+            self.folders.discard(step.path)
+
+    def run(self, command: tuple[str, ...]) -> None:
+        words = [word for word in command if not word.startswith("--")]
+        if words[0] in {"systemd-sysusers", "systemd-tmpfiles"}:
+            assert words[1] in self.files
+        if words[0] == "systemd-tmpfiles":
+            assert self.state["has_account"]
+        if words[0] == "userdel":
+            assert not self.state["is_active"]
+        self.state |= EFFECTS[words[1] if words[0] == "systemctl" else words[0]]
+
+
+def after(facts: Facts, steps: Sequence[Step]) -> Facts:
+    """The machine after these steps."""
+    model = Model(facts)
+    for step in steps:
+        model.do(step)
+    configured = tuple(folder.path for folder in facts.wanted) if facts.places.config in model.files else ()
+    return dataclasses.replace(
+        facts,
+        files=model.files,
+        folders=frozenset(model.folders),
+        kernel=model.kernel,
+        configured=configured,
+        **model.state,
+    )
+
+
+def known(facts: Facts) -> tuple[object, ...]:
+    """All that an installation changes."""
+    files = {path: text for path, text in facts.files.items() if text is not None}
+    rest = (facts.link, facts.has_account, facts.has_state, facts.is_enabled, facts.is_active)
+    return files, facts.folders, dict(facts.kernel), rest
+
+
+def commands(steps: Sequence[Step]) -> list[str]:
+    return [" ".join(step.command) for step in steps if isinstance(step, Run)]
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Facts:
+    """Machines that have had all kinds of pasts."""
+    places: Places = draw(st.sampled_from([MACHINE, USERS]))
+    there = draw(st.booleans())
+    files = {}
+    if there:
+        files = {places.config: '[[roots]]\npath = "/srv/old"\n'}
+    if draw(st.booleans()):
+        files[places.unit] = "[Service]\n"
+    folders = set(BARE.folders)
+    for path in files:
+        parts = path.split("/")[1:-1]
+        folders |= {"/" + "/".join(parts[: depth + 1]) for depth in range(len(parts))}
+    old = (Folder(path="/srv/old", mount_point="/"),) if there else ()
+    return dataclasses.replace(
+        BARE,
+        places=places,
+        files=files,
+        folders=frozenset(folders),
+        configured=tuple(folder.path for folder in old),
+        wanted=(*old, UPLOADS),
+        link=draw(st.sampled_from([None, "/usr/share/other"])),
+        has_account=places is MACHINE and draw(st.booleans()),
+        has_state=draw(st.booleans()),
+        shells=frozenset(draw(st.sets(st.sampled_from(["bash", "zsh", "fish"])))),
+        kernel_is_writable=draw(st.booleans()),
+        is_enabled=places.unit in files and draw(st.booleans()),
+        is_active=False,
+    )
+
+
+@given(machines())
+def test_twice_is_the_same_as_once(facts: Facts) -> None:
+    done = after(facts, installation(facts, PACKAGE))
+    assert (done.is_enabled, done.is_active) == (True, True)
+    assert installation(done, PACKAGE) == ()
+
+
+@given(machines())
+def test_what_was_there_is_there_again_and_nothing_else(facts: Facts) -> None:
+    facts = dataclasses.replace(facts, is_enabled=False)
+    there = {path: text for path, text in facts.files.items() if path != facts.places.unit}
+    facts = dataclasses.replace(facts, files=there)
+    done = after(facts, installation(facts, PACKAGE))
+    end = after(done, removal(done))
+    with_roots = {**there}
+    if facts.places.config in there:  # somebody's own: it stays, with the folder that was added to it
+        with_roots[facts.places.config] = texts.with_more_roots(there[facts.places.config] or "", ["/srv/uploads"])
+    before = dataclasses.replace(facts, files=with_roots)
+    assert known(end) == known(before)
+    assert removal(end) == ()
+
+
+@given(machines())
+def test_kept_data_is_found_again_and_goes_with_the_last_removal(facts: Facts) -> None:
+    facts = dataclasses.replace(facts, files={}, configured=(), wanted=(UPLOADS,), is_enabled=False)
+    done = after(facts, installation(facts, PACKAGE))
+    kept = after(done, removal(done, keep_data=True))
+    assert kept.files[facts.places.config] == done.files[facts.places.config]
+    assert (kept.has_state, kept.has_account) == (done.has_state, done.has_account)
+    assert (kept.is_enabled, kept.is_active, facts.places.unit in kept.files) == (False, False, False)
+    again = after(kept, installation(kept, PACKAGE))
+    assert known(after(again, removal(again))) == known(facts)
+
+
+def test_no_kernel_setting_is_lowered_and_all_go_back() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    assert done.kernel == {
+        WATCHES: 1_048_576,
+        "fs.inotify.max_user_instances": 512,
+        "fs.inotify.max_queued_events": 999_999,
+    }
+    assert after(done, removal(done)).kernel == BARE.kernel
+
+
+def test_where_the_kernel_cannot_be_set_that_is_said() -> None:
+    steps = installation(dataclasses.replace(BARE, kernel_is_writable=False), PACKAGE)
+    assert [step for step in steps if isinstance(step, SetKernel)] == []
+    assert any("inotify" in step.text for step in steps if isinstance(step, Note))
+
+
+def test_a_new_folder_changes_configuration_and_drop_in_and_restarts_the_service() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    more = dataclasses.replace(done, wanted=(UPLOADS, Folder(path="/srv/more", mount_point="/", group="ftp")))
+    steps = installation(more, PACKAGE)
+    assert {step.path for step in steps if isinstance(step, WriteFile)} == {MACHINE.config, MACHINE.drop_in}
+    assert commands(steps) == ["systemctl daemon-reload", "systemctl restart watcherd"]
+
+
+def test_a_service_that_was_stopped_is_started_and_nothing_else() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    assert commands(installation(dataclasses.replace(done, is_active=False), PACKAGE)) == ["systemctl start watcherd"]
+
+
+def test_without_systemd_nothing_is_started_and_that_is_said() -> None:
+    steps = installation(dataclasses.replace(BARE, systemd_runs=False), PACKAGE)
+    assert "systemctl enable watcherd" in commands(steps)
+    assert [command for command in commands(steps) if "start" in command or "reload" in command] == []
+    assert any("does not run here" in step.text for step in steps if isinstance(step, Note))
+
+
+def test_a_users_service_touches_nothing_outside_of_the_users_home() -> None:
+    facts = dataclasses.replace(BARE, places=USERS)
+    steps = installation(facts, PACKAGE)
+    paths = {step.path for step in steps if isinstance(step, WriteFile | MakeFolder | Link)}
+    assert [path for path in paths if not path.startswith("/home/ann/")] == []
+    assert all(command.startswith("systemctl --user") for command in commands(steps))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"wanted": ()}, {"program_barrier": "/root may not be entered by others"}],
+    ids=["nothing to watch", "a program that the account cannot reach"],
+)
+def test_what_could_not_run_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(Refused):
+        installation(dataclasses.replace(BARE, **changes), PACKAGE)
+
+
+def test_a_folder_that_the_account_may_not_enter_is_named_with_what_helps() -> None:
+    closed = Folder(
+        path="/srv/closed", mount_point="/", barrier="the account watcherd may not read and write in /srv/closed"
+    )
+    steps = installation(dataclasses.replace(BARE, wanted=(closed,)), PACKAGE)
+    (note,) = [step.text for step in steps if isinstance(step, Note)]
+    assert "setfacl -R -m u:watcherd:rwX,d:u:watcherd:rwX /srv/closed" in note
+
+
+def test_something_else_with_the_commands_name_stays() -> None:
+    facts = dataclasses.replace(BARE, link="/usr/local/bin/watcherd")
+    done = after(facts, installation(facts, PACKAGE))
+    assert done.link == facts.link
+    assert after(done, removal(done)).link == facts.link
+
+
+def test_other_instances_keep_what_they_live_on() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    with_others = dataclasses.replace(done, other_configurations=("/etc/watcherd/photos.toml",))
+    with pytest.raises(Refused, match=r"photos\.toml"):
+        removal(with_others)
+    assert not any(
+        isinstance(step, RemoveFolder) and step.with_content for step in removal(with_others, keep_data=True)
+    )
+
+
+def test_where_nothing_was_installed_nothing_is_removed() -> None:
+    by_hand = dataclasses.replace(BARE, has_state=True, has_account=True, files={MACHINE.config: "", MACHINE.unit: ""})
+    assert removal(by_hand) == ()

@@ -1,0 +1,106 @@
+"""Carrying out a plan: each step said, then done.
+
+Responsible for: files, folders, links, kernel settings and programs of the system. Not responsible for: what is to be
+done (`plan.py`).
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from watcherd.service.plan import (
+    Link,
+    MakeFolder,
+    Note,
+    RemoveFile,
+    RemoveFolder,
+    Run,
+    SetKernel,
+    Step,
+    WriteFile,
+)
+
+
+class Stopped(Exception):  # noqa: N818 - says where a plan stopped; what was done before it stays
+    """A step could not be done. The text says which, why, and what helps."""
+
+
+def carry_out(steps: Iterable[Step], say: Callable[[str], object]) -> None:
+    """Do one step after the other. What is done may be asked for again: a second try goes on where this one stopped.
+
+    Raises Stopped.
+    """
+    for step in steps:
+        say(str(step))
+        try:
+            _do(step, say)
+        except OSError as error:
+            hint = "mend that and run the same again; it goes on from there"
+            raise Stopped(f"could not {step}: {error.strerror or error}; {hint}") from error
+
+
+def _do(step: Step, say: Callable[[str], object]) -> None:
+    match step:
+        case MakeFolder():
+            os.makedirs(step.path, mode=0o755, exist_ok=True)
+        case WriteFile():
+            _write(step.path, step.content)
+        case Link():
+            os.symlink(step.target, step.path)
+        case SetKernel():
+            with open("/proc/sys/" + step.key.replace(".", "/"), "w", encoding="ascii") as file:
+                file.write(str(step.value))
+        case Run():
+            _run(step)
+        case RemoveFile():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(step.path)
+        case RemoveFolder():
+            _remove_folder(step, say)
+        case Note():
+            pass
+        case _:
+            assert_never(step)
+
+
+def _write(path: str, content: str) -> None:
+    """Replace a file as a whole, readable by all: nobody ever reads half of a unit."""
+    temporary = f"{path}.new"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _run(step: Run) -> None:
+    done = subprocess.run(step.command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        cause = said[-1] if said else "it said nothing"
+        raise Stopped(f"could not {step}: it ended with {done.returncode}: {cause}; {_hint(step)}")
+
+
+def _hint(step: Run) -> str:
+    if "start" in step.command or "restart" in step.command:
+        return "its log: journalctl -e -u watcherd (for a user: journalctl --user -e -u watcherd)"
+    return "mend that and run the same again; it goes on from there"
+
+
+def _remove_folder(step: RemoveFolder, say: Callable[[str], object]) -> None:
+    if step.with_content:
+        shutil.rmtree(step.path)
+    elif os.path.isdir(step.path) and os.listdir(step.path):
+        say(f"{step.path} is not empty and stays")
+    elif os.path.isdir(step.path):
+        os.rmdir(step.path)

@@ -1,0 +1,389 @@
+"""What has to be done to install or uninstall the service: from what is there to a list of steps.
+
+A pure module: values in, steps out. Carried out in order, the steps of an installation lead to a machine for which the
+plan is empty; those of an end, to the machine as it was before. Not responsible for: looking (`facts.py`), doing
+(`carry.py`), the texts of the files (`texts.py`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from watcherd.service import texts
+from watcherd.service.places import NAME, Places
+from watcherd.service.texts import Folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeFolder:
+    """A folder, with what is above it being there."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"make the folder {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFile:
+    """A file, replaced as a whole. `what` it is, in words."""
+
+    path: str
+    content: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"write {self.path}: {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A symbolic link at `path`."""
+
+    path: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"link {self.path} to {self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetKernel:
+    """A setting of the running kernel, by its sysctl name."""
+
+    key: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"set {self.key} to {self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A program of the system. `why`, in words."""
+
+    command: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        return f"run {' '.join(self.command)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFile:
+    """A file or a link."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"remove {self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFolder:
+    """A folder if it is empty; or with all that is in it."""
+
+    path: str
+    with_content: bool = False
+
+    def __str__(self) -> str:
+        return f"remove the folder {self.path} {'with all that is in it' if self.with_content else 'if it is empty'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that only a person can do, or should know."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"note: {self.text}"
+
+
+_ACCOUNT, _STATE, _LINK, _CONFIGURATION = "account", "state", "link", "configuration"
+"""What the record says was made, besides folders."""
+
+Step = MakeFolder | WriteFile | Link | SetKernel | Run | RemoveFile | RemoveFolder | Note
+
+
+class Refused(Exception):  # noqa: N818 - not an error of the program: the machine is not as it would have to be
+    """There is no plan: the text says why, and what would help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What the package brings: texts of files by their names in `systemd/`, pages, completions by shell."""
+
+    example: str
+    systemd: Mapping[str, str]
+    man_pages: tuple[str, str]
+    completions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is there. `files` has the text of each of the places' files, None where there is none."""
+
+    places: Places
+    program: str
+    program_barrier: str = ""
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
+    link: str | None = None
+    has_account: bool = False
+    has_state: bool = False
+    shells: frozenset[str] = frozenset()
+    kernel: Mapping[str, int] = field(default_factory=dict)
+    kernel_is_writable: bool = True
+    configured: tuple[str, ...] = ()
+    wanted: tuple[Folder, ...] = ()
+    """Every folder that the service shall watch: those of the configuration, then those that were asked for."""
+    systemd_runs: bool = True
+    is_enabled: bool = False
+    is_active: bool = False
+    other_configurations: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------------ install
+
+
+def installation(facts: Facts, package: Package) -> tuple[Step, ...]:
+    """What is missing of a running service. Empty where nothing is.
+
+    Raises Refused where it could not run as things are.
+    """
+    _refuse(facts)
+    files = dict(_wanted_files(facts, package))
+    changes = {path: text for path, text in files.items() if facts.files.get(path) != text}
+    folders = [*_missing_folders(facts, changes)]
+    made = [*(f"folder {path}" for path in folders), *_made(facts)]
+    raised = _raised(facts, package)
+    note = _record(facts, made, raised)
+    if note != facts.files.get(facts.places.record):
+        changes = {facts.places.record: note, **changes}
+        folders = [*_missing_folders(facts, changes)]
+    steps: list[Step] = [MakeFolder(path=path) for path in folders]
+    for path, text in changes.items():
+        steps.append(WriteFile(path=path, content=text, what=_what(facts.places, path)))
+        steps += _after_file(facts.places, path)
+    steps += _kernel(facts, raised)
+    steps += _link(facts)
+    steps += _start(facts, changed=not changes.keys().isdisjoint(_restarting(facts.places)))
+    return (*steps, *(_notes(facts) if steps else ()))
+
+
+def _refuse(facts: Facts) -> None:
+    if not facts.wanted:
+        raise Refused("there is nothing to watch: name a folder with --watch DIR")
+    if facts.program_barrier and not facts.places.is_users:
+        venv = "python3 -m venv /opt/watcherd"
+        raise Refused(
+            f"the account {NAME} could not run {facts.program}: {facts.program_barrier}; "
+            f"install the program where everybody can read it ({venv}) and run the install from there"
+        )
+
+
+def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
+    places, systemd = facts.places, package.systemd
+    if not places.is_users:
+        yield places.sysusers, systemd["watcherd.sysusers"]
+        yield places.tmpfiles, systemd["watcherd.tmpfiles"]
+    yield places.config, _configuration(facts, package.example)
+    if places.is_users:
+        yield places.unit, texts.unit(systemd["user/watcherd.service"], facts.program)
+    else:
+        yield places.sysctl, systemd["60-watcherd-inotify.conf"]
+        yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
+        yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
+        yield places.drop_in, texts.drop_in(facts.wanted, program=facts.program, config=places.config)
+    yield from zip(places.man_pages, package.man_pages, strict=True)
+    for shell, path in places.completions:
+        if shell in facts.shells:
+            yield path, package.completions[shell]
+
+
+def _configuration(facts: Facts, example: str) -> str:
+    there = facts.files.get(facts.places.config)
+    if there is None:
+        return texts.first_configuration(example, [folder.path for folder in facts.wanted])
+    return texts.with_more_roots(there, [one.path for one in facts.wanted if one.path not in facts.configured])
+
+
+def _missing_folders(facts: Facts, changes: Mapping[str, str]) -> Iterator[str]:
+    """The folders above some files that are not there, each once, from the top down."""
+    link = () if facts.link == facts.program else (facts.places.link,)
+    seen = set(facts.folders)
+    for path in (*changes, *link):
+        parts = path.split("/")[1:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/" + "/".join(parts[:depth])
+            if folder not in seen:
+                seen.add(folder)
+                yield folder
+
+
+def _made(facts: Facts) -> Iterator[str]:
+    """What will be ours besides the folders, because it is not there yet."""
+    if not facts.has_account and not facts.places.is_users:
+        yield _ACCOUNT
+    if not facts.has_state:
+        yield _STATE
+    if facts.link is None:
+        yield _LINK
+    if facts.files.get(facts.places.config) is None:
+        yield _CONFIGURATION
+
+
+def _record(facts: Facts, made: list[str], raised: Mapping[str, int]) -> str:
+    """The record with what is made now added to what was made before."""
+    earlier, kernel = texts.parse_record(facts.files.get(facts.places.record) or "")
+    before = {key: facts.kernel[key] for key in raised if facts.kernel_is_writable}
+    return texts.record([*earlier, *(one for one in made if one not in earlier)], {**before, **kernel})
+
+
+def _raised(facts: Facts, package: Package) -> dict[str, int]:
+    """The kernel settings that are lower than the service wants them. None is ever lowered."""
+    if facts.places.is_users:
+        return {}
+    wanted = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
+    return {key: value for key, value in wanted.items() if facts.kernel.get(key, value) < value}
+
+
+def _kernel(facts: Facts, raised: Mapping[str, int]) -> list[Step]:
+    return [SetKernel(key=key, value=value) for key, value in raised.items()] if facts.kernel_is_writable else []
+
+
+def _link(facts: Facts) -> list[Step]:
+    """The command on everybody's path, unless something else has that name."""
+    return [Link(path=facts.places.link, target=facts.program)] if facts.link is None else []
+
+
+def _after_file(places: Places, path: str) -> list[Step]:
+    if path == places.sysusers:
+        return [Run(command=("systemd-sysusers", path), why=f"the account {NAME}")]
+    if path == places.tmpfiles:
+        return [Run(command=("systemd-tmpfiles", "--create", path), why=f"the folder {places.state}")]
+    return []
+
+
+def _restarting(places: Places) -> set[str]:
+    return {places.unit, places.drop_in, places.config}
+
+
+def _start(facts: Facts, *, changed: bool) -> list[Step]:
+    systemctl = _systemctl(facts.places)
+    steps: list[Step] = []
+    if changed and facts.systemd_runs:
+        steps.append(Run(command=(*systemctl, "daemon-reload"), why="systemd reads the unit"))
+    if not facts.is_enabled:
+        steps.append(Run(command=(*systemctl, "enable", NAME), why="it starts by itself from now on"))
+    if facts.systemd_runs and not facts.is_active:
+        steps.append(Run(command=(*systemctl, "start", NAME), why="it runs, and says when it is ready"))
+    elif facts.systemd_runs and changed:
+        steps.append(Run(command=(*systemctl, "restart", NAME), why="it runs with what has changed"))
+    return steps
+
+
+def _notes(facts: Facts) -> Iterator[Note]:
+    for folder in facts.wanted:
+        if folder.barrier and not facts.places.is_users:
+            grant = f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {folder.path}"
+            yield Note(text=f"{folder.barrier}; a way to let it: {grant}")
+    if facts.link not in (None, facts.program):
+        yield Note(text=f"{facts.places.link} is something else and stays; the command is {facts.program}")
+    if not facts.places.is_users and not facts.kernel_is_writable:
+        yield Note(text="the limits of inotify cannot be set here (a container?): set them on the machine itself")
+    if facts.places.is_users:
+        yield Note(text="it ends when you log out, unless you run: loginctl enable-linger")
+        yield Note(text="a user cannot raise the limits of inotify; `watcherd doctor` says whether they suffice")
+    if not facts.systemd_runs:
+        yield Note(text="systemd does not run here, so nothing was started; it will be at the next boot")
+
+
+# ---------------------------------------------------------------------------------------------------------- uninstall
+
+
+def removal(facts: Facts, *, keep_data: bool = False) -> tuple[Step, ...]:
+    """What takes an installation away again. Empty where there is none. `keep_data`: configuration, state, account.
+
+    Only what an installation has made goes; what it found stays. Raises Refused where other instances live on it.
+    """
+    places = facts.places
+    note = facts.files.get(places.record)
+    if note is None:
+        return ()
+    if facts.other_configurations and not keep_data:
+        names = ", ".join(facts.other_configurations)
+        raise Refused(
+            f"other instances are configured: {names}; remove these files (and what `systemctl list-units "
+            f"'{NAME}@*'` shows), or keep configuration, state and account with --keep-data"
+        )
+    made, kernel = texts.parse_record(note)
+    kept = _kept(places, made, keep_data=keep_data)
+    steps: list[Step] = [*_stop(facts)]
+    gone = [path for path in reversed(places.files()) if facts.files.get(path) is not None and path not in kept]
+    steps += [RemoveFile(path=path) for path in gone if path != places.record]
+    if _LINK in made and facts.link == facts.program:
+        steps.append(RemoveFile(path=places.link))
+    if not keep_data:
+        steps += [SetKernel(key=key, value=value) for key, value in kernel.items() if facts.kernel_is_writable]
+        steps += _data(facts, made)
+        steps.append(
+            RemoveFile(path=places.record)
+        )  # so late that a second try, after a step that failed, knows it all
+    steps += [RemoveFolder(path=path) for path in _folders_to_remove(facts, made, kept)]
+    if places.unit in gone and facts.systemd_runs:
+        steps.append(Run(command=(*_systemctl(places), "daemon-reload"), why="systemd forgets the unit"))
+    return tuple(steps)
+
+
+def _kept(places: Places, made: tuple[str, ...], *, keep_data: bool) -> set[str]:
+    """The files and folders that stay."""
+    if keep_data:
+        return {places.record, places.config, places.sysusers, places.tmpfiles, places.state}
+    return set() if _CONFIGURATION in made else {places.config}
+
+
+def _folders_to_remove(facts: Facts, made: tuple[str, ...], kept: set[str]) -> list[str]:
+    """The folders that an installation has made, from the bottom up."""
+    there = {one.removeprefix("folder ") for one in made if one.startswith("folder ")} & facts.folders
+    needed = [path for path in kept if facts.files.get(path) is not None or path == facts.places.state]
+    return sorted((one for one in there if not any(path.startswith(one + "/") for path in needed)), reverse=True)
+
+
+def _stop(facts: Facts) -> Iterator[Step]:
+    systemctl = _systemctl(facts.places)
+    if facts.is_active and facts.systemd_runs:
+        yield Run(command=(*systemctl, "stop", NAME), why="what runs is finished first")
+    if facts.is_enabled:
+        yield Run(command=(*systemctl, "disable", NAME), why="it does not start by itself any more")
+
+
+def _data(facts: Facts, made: tuple[str, ...]) -> Iterator[Step]:
+    if facts.has_state and _STATE in made:
+        yield RemoveFolder(path=facts.places.state, with_content=True)
+    if facts.has_account and _ACCOUNT in made:
+        yield Run(command=("userdel", facts.places.account), why="nothing runs as this account any more")
+        yield Note(text="the derivatives stay where they are; they belong to an account that is gone")
+
+
+# ------------------------------------------------------------------------------------------------------------- common
+
+
+def _systemctl(places: Places) -> tuple[str, ...]:
+    return ("systemctl", "--user") if places.is_users else ("systemctl",)
+
+
+def _what(places: Places, path: str) -> str:
+    words = {
+        places.record: "what is made here, for the end of it",
+        places.sysusers: "the account",
+        places.tmpfiles: "the folders",
+        places.config: "the configuration",
+        places.sysctl: "the limits of inotify, also after the next boot",
+        places.unit: "the unit",
+        places.template: "the template for further instances",
+        places.drop_in: "what the folders need of the unit",
+        places.man_pages[0]: "the manual of the command",
+        places.man_pages[1]: "the manual of the configuration",
+    }
+    return words.get(path, "what the shell completes")
