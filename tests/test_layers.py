@@ -26,7 +26,7 @@ PURE = {
 PURE_FOLDERS = ("watcherd.queue.",)
 VALUE_MODULES = {
     *("abc", "base64", "bisect", "collections", "dataclasses", "enum", "errno", "fnmatch", "functools", "hashlib"),
-    *("heapq", "itertools", "json", "math", "operator", "re", "string", "struct", "types", "typing"),
+    *("heapq", "itertools", "json", "math", "operator", "re", "shlex", "string", "struct", "types", "typing"),
 }
 
 DOORS = {

@@ -185,7 +185,7 @@ def test_variables_that_nobody_reads_are_told() -> None:
 
 def test_every_variable_that_the_package_reads_is_known() -> None:
     package = Path(system.__file__).parents[2]
-    read = {name for file in package.rglob("*.py") for name in re.findall(r"WATCHERD_[A-Z_]+", file.read_text())}
+    read = {name for file in package.rglob("*.py") for name in re.findall(r"\bWATCHERD_[A-Z_]+", file.read_text())}
     assert read == set(VARIABLES)
 
 

@@ -5,6 +5,7 @@ plan is empty; those of an end, to the machine as it was before. Not responsible
 (`carry.py`), the texts of the files (`texts.py`).
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -167,8 +168,9 @@ def installation(facts: Facts, package: Package) -> tuple[Step, ...]:
         steps += _after_file(facts.places, path)
     steps += _kernel(facts, raised)
     steps += _link(facts)
-    steps += _start(facts, changed=not changes.keys().isdisjoint(_restarting(facts.places)))
-    return (*steps, *(_notes(facts) if steps else ()))
+    ending = _start(facts, changed=not changes.keys().isdisjoint(_restarting(facts.places)))
+    # Before the start: where that fails, one of them may be the reason.
+    return (*steps, *(_notes(facts) if steps or ending else ()), *ending)
 
 
 def _refuse(facts: Facts) -> None:
@@ -286,8 +288,8 @@ def _start(facts: Facts, *, changed: bool) -> list[Step]:
 def _notes(facts: Facts) -> Iterator[Note]:
     for folder in facts.wanted:
         if folder.barrier and not facts.places.is_users:
-            grant = f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {folder.path}"
-            yield Note(text=f"{folder.barrier}; a way to let it: {grant}")
+            grant = f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {shlex.quote(folder.path)}"
+            yield Note(text=f"{folder.barrier}; a way to let it (with the package acl): {grant}")
     if facts.link not in (None, facts.program):
         yield Note(text=f"{facts.places.link} is something else and stays; the command is {facts.program}")
     if not facts.places.is_users and not facts.kernel_is_writable:
