@@ -19,6 +19,7 @@ EXIT_ON_RENDER = b"<<exit on render>>"
 HANG_ON_RENDER = b"<<hang on render>>"
 SLOW_ON_RENDER = b"<<slow on render>>"
 LEAK_ON_RENDER = b"<<leak on render>>"
+CRASH_USUAL_DECODER = b"<<crash the usual decoder>>"
 BLOAT_ON_RENDER = b"<<bloat on render>>"
 SLOW_S = 1.0
 LEAKED_BYTES = 40 << 20
@@ -38,6 +39,8 @@ def _identify_or_fall(content: Any, **arguments: Any) -> Any:
 
 def _render_or_fall(content: Any, *arguments: Any, **named: Any) -> Any:
     if content.find(CRASH_ON_RENDER) >= 0:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if content.find(CRASH_USUAL_DECODER) >= 0 and not named["other_decoder"]:
         os.kill(os.getpid(), signal.SIGSEGV)
     if content.find(ABORT_ON_RENDER) >= 0:
         os.abort()

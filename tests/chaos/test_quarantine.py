@@ -1,5 +1,6 @@
 """Sources that hurt their workers, and sources that were only near."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Callable
@@ -82,6 +83,41 @@ def test_retry_releases_a_quarantined_source_and_a_good_content_ends_it(watched:
     assert weak.rested(sources=1)["quarantined"] == 1
     put(poison, jpeg("cured", (300, 200)))
     eventually(lambda: weak.state_of(poison) == "done", within_s=15, what="the new content is done", every_s=0.3)
+    assert audit(watched, weak.state).problems == []
+
+
+def test_a_released_source_has_all_its_attempts_again_and_a_restart_with_other_limits_tries_it_by_itself(
+    watched: Path, weak: Daemon
+) -> None:
+    poison = put(watched / "poison.jpg", jpeg("poison", (300, 200), marker=faulty.CRASH_ON_RENDER))
+    good = fill(watched, 10)
+    assert weak.rested(sources=11)["quarantined"] == 1
+    listed = command("quarantine", "list", "--json", "--state-dir", weak.state)
+    assert [one["source"] for one in json.loads(listed.stdout)["quarantined"]] == [str(poison)]
+
+    assert command("quarantine", "release", poison, "--state-dir", weak.state).returncode == 0
+    eventually(lambda: len(_ends(weak, poison)) >= 6, within_s=20, what="three more attempts")
+    assert weak.rested(sources=11)["quarantined"] == 1
+
+    assert weak.stop() == 0
+    weak.start().rested(sources=11)
+    assert len(_ends(weak, poison)) == 6  # a restart alone changes nothing
+    assert weak.stop() == 0
+    weak.config = f"{QUICK}[limits]\nmax_side = 60_000\n"
+    weak.start()
+    eventually(lambda: len(_ends(weak, poison)) >= 9, within_s=20, what="three attempts under other limits")
+    assert weak.rested(sources=11)["quarantined"] == 1
+    assert weak.status_of(poison)["faults"] == 3
+    assert all(_ends(weak, one) == ["rendered"] for one in good)
+
+
+def test_what_crashes_the_usual_decoder_is_done_by_the_other_one(watched: Path, weak: Daemon) -> None:
+    odd = put(watched / "odd.jpg", jpeg("odd", (300, 200), marker=faulty.CRASH_USUAL_DECODER))
+    fill(watched, 10)
+    assert weak.rested(sources=11)["done"] == 11
+    assert _ends(weak, odd) == ["crashed", "rendered"]
+    (last,) = [line for line in weak.lines("job.done") if line["source"] == str(odd) and line["notes"]]
+    assert last["notes"] == ["read by pillow, as the usual decoder did not end well"]
     assert audit(watched, weak.state).problems == []
 
 

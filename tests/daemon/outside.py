@@ -107,6 +107,8 @@ class Outside:
     on_publish: Callable[[], None] | None = None
     now: float = 1000.0
     rendered: list[bytes] = field(default_factory=list)
+    by_other: list[tuple[bytes, bool]] = field(default_factory=list)
+    costs_of_other: dict[bytes, int] = field(default_factory=dict)
     workers: dict[int, PlayedWorker] = field(default_factory=dict)
     root: int = field(init=False)
     _inbox: list[object] = field(default_factory=list)
@@ -256,6 +258,9 @@ class Outside:
     def _identify(self, slot: int, worker: PlayedWorker) -> None:
         assert worker.work is not None
         play = self.plays.get(worker.content, Rendered())
+        self.by_other.append((worker.content, worker.work.other_decoder))
+        if worker.work.other_decoder and worker.content in self.costs_of_other:
+            play = Rendered()
         if worker.work.tolerant and isinstance(play, Incomplete):
             play = Rendered()
         if isinstance(play, str):
@@ -266,7 +271,8 @@ class Outside:
             message = Ended(job=worker.work.job, outcome=play, digest=digest if isinstance(play, Rejected) else None)
             self._say(slot, message.body())
             return
-        cost = self.costs.get(worker.content, 100 << 20)
+        costs = self.costs | (self.costs_of_other if worker.work.other_decoder else {})
+        cost = costs.get(worker.content, 100 << 20)
         header = Header(kind="jpeg", width=4000, height=3000, frames=1, memory_bytes=cost)
         self._say(slot, identified(Identified(job=worker.work.job, digest=digest, header=header)))
 

@@ -74,8 +74,16 @@ def first_look(
     limits: LimitSettings = LIMITS,
     has_holes: bool = False,
     tolerant: bool = False,
+    other_decoder: bool = False,
 ) -> Header | Ignored | Incomplete | Rejected:
-    return identify(data, variants=variants, limits=limits, has_holes=has_holes, tolerant=tolerant)
+    return identify(
+        data,
+        variants=variants,
+        limits=limits,
+        has_holes=has_holes,
+        tolerant=tolerant,
+        other_decoder=other_decoder,
+    )
 
 
 def outcome(
@@ -84,13 +92,22 @@ def outcome(
     *,
     limits: LimitSettings = LIMITS,
     tolerant: bool = False,
+    other_decoder: bool = False,
 ) -> Rendering | Ignored | Incomplete | Rejected | Failed:
     """Both looks, as a worker does it."""
-    header = first_look(data, variants, limits=limits, tolerant=tolerant)
+    header = first_look(data, variants, limits=limits, tolerant=tolerant, other_decoder=other_decoder)
     if not isinstance(header, Header):
         return header
     digest = hashlib.sha256(data).digest()
-    return render(data, header, variants=variants, digest=digest, limits=limits, tolerant=tolerant)
+    return render(
+        data,
+        header,
+        variants=variants,
+        digest=digest,
+        limits=limits,
+        tolerant=tolerant,
+        other_decoder=other_decoder,
+    )
 
 
 def rendered(data: bytes, *variants: Variant, **options: Any) -> list[Image.Image]:

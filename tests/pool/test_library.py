@@ -332,6 +332,24 @@ def test_the_examples_run_as_they_stand_and_without_a_main_guard(tmp_path: Path)
     assert words[0] == phash_of_the_picture()
 
 
+def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Pool" in block)
+    (tmp_path / "one.jpg").write_bytes(JPEG)
+    (tmp_path / "two.jpg").write_bytes(NO_PICTURE)
+    program = tmp_path / "program.py"
+    program.write_text(f"{example}\n\nshow(['one.jpg', 'two.jpg'])\n")
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+
+    one, two = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert one.startswith(f"{phash_of_the_picture()} 160 120 ")
+    assert two == "not this one: unsupported it is no picture (no_picture)"
+
+
 def phash_of_the_picture() -> str:
     with ImageProcessingPool(1) as pool:
         return pool.submit(JPEG).result(WITHIN_S).phash

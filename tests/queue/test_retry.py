@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.model import Crashed, Failed, Reason, State, TimedOut
-from watcherd.queue.retry import Again, GiveUp, decide
+from watcherd.queue.retry import Again, GiveUp, decide, wants_other_decoder
 from watcherd.settings import RetrySettings
 
 POLICY = RetrySettings(max_faults=3, max_interruptions=10, first_delay_s=5.0, max_delay_s=600.0)
@@ -121,3 +121,22 @@ def test_whatever_happens_it_ends_and_only_after_enough_of_one_kind(
         assert faults < POLICY.max_faults
         assert interruptions < POLICY.max_interruptions
     assert attempts <= POLICY.max_faults + POLICY.max_interruptions - 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "by_attempt"),
+    [
+        (Reason.CRASHED, [True, False]),
+        (Reason.TIMED_OUT, [True, False]),
+        (Reason.DECODER_ERROR, [True, False]),
+        (Reason.OUT_OF_MEMORY, [False, True]),
+        (Reason.READ_ERROR, [False, False]),
+        (Reason.INTERRUPTED, [False, False]),
+        (None, [False, False]),
+    ],
+)
+def test_the_other_decoder_has_one_attempt_where_the_usual_one_failed(
+    reason: Reason | None, by_attempt: list[bool]
+) -> None:
+    assert [wants_other_decoder(reason, faults) for faults in (1, 2)] == by_attempt
+    assert wants_other_decoder(reason, 0) is False

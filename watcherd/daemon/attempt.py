@@ -13,10 +13,12 @@ from itertools import chain
 
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, Header, Reason, Rejected, Rendered, Variant
+from watcherd.model import Derivative, Entry, Failed, Header, JobClass, Reason, Rejected, Rendered, Variant
 from watcherd.naming import Mark
-from watcherd.pool.frames import Ended
+from watcherd.pool.frames import Ended, Work
+from watcherd.queue import retry
 from watcherd.queue.jobqueue import Job
+from watcherd.settings import LimitSettings
 from watcherd.watch.hands import Fetch, Fetched, Item
 
 
@@ -49,6 +51,7 @@ class Attempt:
     fetched: Fetched | None = None
     slot: int | None = None
     worker: int = 0
+    other_decoder: bool = False
     digest: bytes | None = None
     header: Header | None = None
     right: tuple[Derivative, ...] = ()
@@ -137,6 +140,24 @@ def fetch_of(attempt: Attempt, max_bytes: int) -> Fetch:
     )
 
 
+def wants_other_decoder(job: Job, ledger: Ledger) -> bool:
+    """Whether another decoder than usual has its turn, after what became of the attempts before."""
+    entry = ledger.entry(job.source) if job.job_class is JobClass.RETRY else None
+    return entry is not None and retry.wants_other_decoder(entry.reason, entry.faults)
+
+
+def work_of(attempt: Attempt, fetched: Fetched, limits: LimitSettings) -> Work:
+    """What a worker is told."""
+    return Work(
+        job=attempt.ticket,
+        variants=attempt.root.variants,
+        limits=limits,
+        has_holes=fetched.has_holes,
+        tolerant=attempt.job.tolerant,
+        other_decoder=attempt.other_decoder,
+    )
+
+
 def is_answer(attempt: Attempt, message: Ended) -> bool:
     """Whether a worker's last word fits what it was asked: exactly these pictures, of the content that it named."""
     if attempt.digest is not None and message.digest not in {None, attempt.digest}:
@@ -147,10 +168,15 @@ def is_answer(attempt: Attempt, message: Ended) -> bool:
     return attempt.phase is Phase.RENDERING and sorted(made.variant for made in message.made) == asked
 
 
-def too_large(header: Header, budget_bytes: int) -> Rejected:
-    """Why a picture is not decoded at all, with the number that would allow it."""
+def too_large(attempt: Attempt, header: Header, budget_bytes: int) -> Rejected | Failed:
+    """Why a picture is not decoded at all, with the number that would allow it.
+
+    Where it is only the other decoder that needs so much, that one has failed, and the usual one is tried again.
+    """
     needed, budget = header.memory_bytes >> 20, budget_bytes >> 20
     detail = f"needs about {needed} MiB to decode, more than the budget of {budget} MiB; raise [pool] memory_bytes"
+    if attempt.other_decoder:
+        return Failed(reason=Reason.DECODER_ERROR, detail=f"by the other decoder it {detail}")
     return Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
 
 

@@ -38,7 +38,7 @@ from watcherd.model import (
 )
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Fleet
-from watcherd.pool.frames import Ended, Identified, Work, grant, release
+from watcherd.pool.frames import Ended, Identified, grant, release
 from watcherd.pool.orders import Assigned, Broke, Finished, Granted
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
 from watcherd.queue.jobqueue import Job, JobQueue
@@ -187,13 +187,8 @@ class Attempts:
         attempt.phase, attempt.slot, attempt.worker = Phase.IDENTIFYING, slot, self.pids.get(slot, 0)
         # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
         self._ledger.begin_attempt(attempt.job.source)
-        work = Work(
-            job=attempt.ticket,
-            variants=attempt.root.variants,
-            limits=self._force.settings.limits,
-            has_holes=attempt.fetched.has_holes,
-            tolerant=attempt.job.tolerant,
-        )
+        attempt.other_decoder = one.wants_other_decoder(attempt.job, self._ledger)
+        work = one.work_of(attempt, attempt.fetched, self._force.settings.limits)
         timeout_s = identify_timeout_s(self._force.settings.pool, attempt.fetched.stamp.size_bytes)
         assigned = Assigned(slot=slot, job=attempt.ticket, timeout_s=timeout_s)
         return [
@@ -287,7 +282,7 @@ class Attempts:
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
         if not self._admission.fits_at_all(header.memory_bytes):
-            outcome = one.too_large(header, self._admission.budget_bytes)
+            outcome = one.too_large(attempt, header, self._admission.budget_bytes)
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
         asked = self._admission.ask(attempt.ticket, header.memory_bytes, whole_budget=attempt.job.whole_budget)
         if asked is Answer.LATER or attempt.slot is None or attempt.digest is None or attempt.fetched is None:

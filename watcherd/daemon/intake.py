@@ -39,6 +39,7 @@ from watcherd.watch.settle import Growing, Settle, Settled
 
 log = get_logger()
 
+_GIVEN_UP = frozenset({State.QUARANTINED, State.FAILED})
 _SUSPICIOUS = frozenset({Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.INTERRUPTED})
 """Last reasons of pending sources that are tried one at a time."""
 _LOOK_AGAIN_S = 10.0
@@ -276,6 +277,8 @@ class Intake:
         known = entry or Entry(source=source, state=State.PENDING)
         if known.stamp is None or known.stamp[:2] != stamp[:2]:  # other content: nothing of the old one counts
             known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
+        if known.state in _GIVEN_UP and known.seen_by != self._force.seen_by:  # what gave up on it is not what it was
+            known = replace(known, faults=0, interruptions=0)
         pending = replace(
             known,
             state=State.PENDING,

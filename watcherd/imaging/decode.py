@@ -30,16 +30,23 @@ _PILLOW_PIXEL_BYTES = 8.0  # its own four bytes a pixel, and the copy for libvip
 
 
 def identify(
-    data: Content, *, variants: Sequence[Variant], limits: LimitSettings, has_holes: bool, tolerant: bool
+    data: Content,
+    *,
+    variants: Sequence[Variant],
+    limits: LimitSettings,
+    has_holes: bool,
+    tolerant: bool,
+    other_decoder: bool = False,
 ) -> Header | Ignored | Incomplete | Rejected:
     """Look at a content without decoding a pixel: what it is, whether it is within the limits, whether it is whole.
 
-    `tolerant` leaves completeness to the decoder: for uploads that have waited long enough.
+    `tolerant` leaves completeness to the decoder: for uploads that have waited long enough. `other_decoder`: by another
+    one than usual, where there is one.
     """
     kind = kind_of(data[:HEAD_BYTES], data[-_FOOTER_BYTES:], len(data))
     if kind is None:
         return Ignored(kind="no_picture")
-    decoder = decoder_for(kind)
+    decoder = decoder_for(kind, other=other_decoder)
     if isinstance(decoder, Rejected):
         return decoder
     if len(data) > limits.max_bytes:

@@ -77,13 +77,23 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.SVG: Decoder(Engine.NONE, refusal="SVG is a program text that may reach for other files: it is not rendered"),
 }
 
+OTHERS: dict[Kind, Decoder] = {
+    Kind.JPEG: _pillow("JPEG"),
+    Kind.PNG: _pillow("PNG"),
+    Kind.WEBP: _pillow("WEBP"),
+    Kind.GIF: _pillow("GIF"),
+    Kind.TIFF: _pillow("TIFF"),
+    Kind.AVIF: _vips("heifload_source"),
+}
+"""Who else reads a kind, with code of its own: asked where the usual decoder has ended its worker."""
+
 _PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
 _SPOKEN = {Kind.RAW: "camera raw files", Kind.PDF: "PDF files", Kind.VIDEO: "videos"}
 
 
-def decoder_for(kind: Kind) -> Decoder | Rejected:
-    """The decoder of a kind, or why there is none here."""
-    decoder = DECODERS[kind]
+def decoder_for(kind: Kind, *, other: bool = False) -> Decoder | Rejected:
+    """The decoder of a kind, or why there is none here. `other`: another one than usual, where there is one."""
+    decoder = OTHERS.get(kind, DECODERS[kind]) if other else DECODERS[kind]
     if decoder.refusal:
         return Rejected(reason=Reason.UNSUPPORTED, detail=decoder.refusal)
     if decoder.extra and not _is_installed(decoder.module):
@@ -97,7 +107,14 @@ def decoder_for(kind: Kind) -> Decoder | Rejected:
 @lru_cache(maxsize=1)
 def decoder_table() -> int:
     """A signed 63-bit hash of the table and of the decoders' versions: a rejection ends when it changes."""
-    text = repr((TABLE_REVISION, sorted(DECODERS.items()), [(name, _version(name)) for name in _PACKAGES]))
+    text = repr(
+        (
+            TABLE_REVISION,
+            sorted(DECODERS.items()),
+            sorted(OTHERS.items()),
+            [(name, _version(name)) for name in _PACKAGES],
+        )
+    )
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True) >> 1
 
 

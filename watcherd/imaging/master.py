@@ -29,12 +29,13 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A content that `identify` has let through, and what to make of it."""
+    """A content that `identify` has let through, what to make of it, and whether by another decoder than usual."""
 
     data: Content
     header: Header
     variants: tuple[Variant, ...]
     limits: LimitSettings
+    other_decoder: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -97,7 +98,7 @@ def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplet
 
 def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
     """By the kind's decoder, then by its other one if it has any. A decoder may raise anything on damaged bytes."""
-    decoder = decoder_for(task.kind)
+    decoder = decoder_for(task.kind, other=task.other_decoder)
     if isinstance(decoder, Rejected):
         return _Fault(decoder.reason, decoder.detail)
     try:

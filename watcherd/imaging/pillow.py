@@ -84,8 +84,8 @@ def read(data: Content, name: str, *, shrink: int, max_pixels: int, strict: bool
     with opened(data, name, max_pixels=max_pixels, strict=strict) as picture:
         if isinstance(picture, Jpeg2KImagePlugin.Jpeg2KImageFile) and shrink > 1:
             picture.reduce = shrink.bit_length() - 1
-        orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
         picture.load()
+        orientation = picture.getexif().get(_ORIENTATION_TAG, 1)  # TIFF pictures are upright once they are loaded
         factor = shrink // 2
         reduces = factor > 1 and picture.mode in _REDUCIBLE and not picture.has_transparency_data
         image = _to_vips(picture.reduce(factor) if reduces and name != "JPEG2000" else picture)

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from watcherd.imaging import colour
 from watcherd.imaging.animate import animated, frames_of
+from watcherd.imaging.decoders import OTHERS
 from watcherd.imaging.encode import encode
 from watcherd.imaging.exif import captured_at
 from watcherd.imaging.finish import finish
@@ -69,13 +70,14 @@ def render(
     digest: bytes,
     limits: LimitSettings,
     tolerant: bool,
+    other_decoder: bool = False,
 ) -> Rendering | Incomplete | Rejected | Failed:
     """Make the variants of a content that `identify` has let through.
 
     `digest` is the SHA-256 of the content: it goes into each picture's mark. `tolerant` makes the best of a damaged
-    picture, and says so in a note.
+    picture, and says so in a note. `other_decoder` as in `identify`.
     """
-    task = Task(data=data, header=header, variants=tuple(variants), limits=limits)
+    task = Task(data=data, header=header, variants=tuple(variants), limits=limits, other_decoder=other_decoder)
     started = perf_counter()
     master = develop(task, tolerant=tolerant)
     if not isinstance(master, Master):
@@ -91,7 +93,7 @@ def render(
         return Rejected(reason=Reason.DECODER_MISSING, detail=clean(error))
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
         return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
-    notes = tuple(dict.fromkeys(master.notes + tuple(prints.notes)))
+    notes = tuple(dict.fromkeys(master.notes + tuple(prints.notes) + _by_whom(task)))
     return Rendering(
         pictures=pictures,
         decode_s=decoded - started,
@@ -101,6 +103,11 @@ def render(
         captured=_captured(task, master),
         notes=notes,
     )
+
+
+def _by_whom(task: Task) -> tuple[str, ...]:
+    other = OTHERS.get(task.kind) if task.other_decoder else None
+    return (f"read by {other.engine}, as the usual decoder did not end well",) if other else ()
 
 
 def _captured(task: Task, master: Master) -> str:

@@ -113,6 +113,7 @@ class Work:
     limits: LimitSettings
     has_holes: bool
     tolerant: bool
+    other_decoder: bool = False
 
     def body(self) -> dict[str, object]:
         """The message as JSON takes it."""
@@ -122,6 +123,7 @@ class Work:
             "recipe": _recipe_text(self.variants, self.limits),
             "has_holes": self.has_holes,
             "tolerant": self.tolerant,
+            "other_decoder": self.other_decoder,
         }
 
     @classmethod
@@ -134,6 +136,7 @@ class Work:
             limits=limits,
             has_holes=body["has_holes"],
             tolerant=body["tolerant"],
+            other_decoder=body["other_decoder"],
         )
 
 

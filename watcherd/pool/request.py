@@ -30,6 +30,7 @@ class Request:
     aside_since: float = 0.0
     suspect: bool = False
     whole_budget: bool = False
+    other_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ from watcherd.pool.request import (
     Tell,
 )
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s, wanted_workers
-from watcherd.queue.retry import Again, decide
+from watcherd.queue.retry import Again, decide, wants_other_decoder
 from watcherd.settings import LimitSettings, PoolSettings, RetrySettings
 
 RETRY = RetrySettings(first_delay_s=0.1, max_delay_s=2.0)
@@ -188,7 +188,14 @@ class Requests:
         self._held[request.ticket] = request
         request.slot, request.given_at = slot, now
         self.admission.fetch(request.ticket, len(request.image))
-        work = Work(job=request.ticket, variants=(self.variant,), limits=self.limits, has_holes=False, tolerant=False)
+        work = Work(
+            job=request.ticket,
+            variants=(self.variant,),
+            limits=self.limits,
+            has_holes=False,
+            tolerant=False,
+            other_decoder=request.other_decoder,
+        )
         timeout_s = identify_timeout_s(self.settings, len(request.image))
         assigned = Assigned(slot=slot, job=request.ticket, timeout_s=timeout_s)
         return [*self._order(self.fleet.handle(assigned, now), now), Give(slot, request, work.body())]
@@ -228,6 +235,9 @@ class Requests:
             finished = self._order(self.fleet.handle(Finished(slot=item.slot, rss_bytes=0), now), now)
             mib, budget = header.memory_bytes >> 20, self.admission.budget_bytes >> 20
             detail = f"needs about {mib} MiB to decode, more than the whole budget of {budget} MiB"
+            if request.other_decoder:  # that one has failed; the usual one is tried again
+                failed = Failed(reason=Reason.DECODER_ERROR, detail=f"by the other decoder it {detail}")
+                return [*let_go, *finished, *self._retry_or_not(request, failed, now)]
             return [*let_go, *finished, *self._refuse(request, Reason.TOO_MUCH_MEMORY, detail)]
         asked = self.admission.ask(request.ticket, header.memory_bytes, whole_budget=request.whole_budget)
         if asked is Answer.LATER:
@@ -267,6 +277,7 @@ class Requests:
             return self._refuse(request, decided.reason, decided.detail)
         request.faults, request.interruptions = decided.faults, decided.interruptions
         request.suspect, request.whole_budget = decided.suspect, decided.whole_budget
+        request.other_decoder = wants_other_decoder(decided.reason, decided.faults)
         self._put_aside(request, now, pause_s=decided.delay_s)
         return []
 

@@ -155,7 +155,12 @@ def _identify_and_render(work: Work, content: Content, channel: Channel, frames:
     from watcherd.imaging import decode, render  # noqa: PLC0415  heavy, and the caller has imported it by now
 
     seen = decode.identify(
-        content, variants=work.variants, limits=work.limits, has_holes=work.has_holes, tolerant=work.tolerant
+        content,
+        variants=work.variants,
+        limits=work.limits,
+        has_holes=work.has_holes,
+        tolerant=work.tolerant,
+        other_decoder=work.other_decoder,
     )
     if isinstance(seen, Ignored | Incomplete):
         return Done(message=Ended(job=work.job, outcome=seen))
@@ -166,7 +171,15 @@ def _identify_and_render(work: Work, content: Content, channel: Channel, frames:
     if wanted is None:
         return None
     variants = [variant for variant in work.variants if variant.name in wanted]
-    made = render.render(content, seen, variants=variants, digest=digest, limits=work.limits, tolerant=work.tolerant)
+    made = render.render(
+        content,
+        seen,
+        variants=variants,
+        digest=digest,
+        limits=work.limits,
+        tolerant=work.tolerant,
+        other_decoder=work.other_decoder,
+    )
     if not isinstance(made, render.Rendering):
         return Done(message=Ended(job=work.job, outcome=made, digest=digest))
     message = Ended(

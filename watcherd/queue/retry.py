@@ -19,6 +19,7 @@ from watcherd.settings import RetrySettings
 _INTERRUPTED_SHARE = 0.2
 """An interrupted source waits this part of the first delay, from the second time on: room for whatever kills to end."""
 _NOT_THE_CONTENT = (Reason.READ_ERROR, Reason.WRITE_ERROR)
+_OF_THE_DECODER = (Reason.CRASHED, Reason.TIMED_OUT, Reason.DECODER_ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,16 @@ def decide(
         whole_budget=reason is Reason.OUT_OF_MEMORY,
         reason=reason,
         detail=detail,
+    )
+
+
+def wants_other_decoder(reason: Reason | None, faults: int) -> bool:
+    """Whether the attempt after so many faults, the last one for this reason, is made by another decoder than usual.
+
+    The second one is, and the usual one has the last word; what lacked memory first gets all of it.
+    """
+    return faults == (2 if reason is Reason.OUT_OF_MEMORY else 1) and (
+        reason in _OF_THE_DECODER or reason is Reason.OUT_OF_MEMORY
     )
 
 
