@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos import faulty_worker as faulty
 from tests.chaos.audit import audit
-from tests.chaos.harness import Daemon, eventually
+from tests.chaos.harness import Daemon, command, eventually
 from tests.chaos.pictures import fill, jpeg, put
 
 FAULTY = {"WATCHERD_WORKER_MODULE": "tests.chaos.faulty_worker"}
@@ -208,3 +208,37 @@ def _is_fenced(pid: int) -> bool:
     except OSError:
         return False
     return "\nSeccomp:\t2\n" in text
+
+
+# -------------------------------------------------------------------------------------------------------- sandbox
+
+POOR = {"WATCHERD_WORKER_MODULE": "tests.pool.unfenced"}
+ALL_LAYERS = ["no_new_privileges", "not_dumpable", "landlock", "seccomp"]
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "extra", "missing"),
+    [("auto", POOR, ["landlock", "seccomp"]), ("off", {}, ALL_LAYERS)],
+    ids=["auto_on_a_poor_kernel", "off"],
+)
+def test_layers_that_are_missing_are_named_by_the_status_and_work_goes_on(
+    watched: Path, daemon_at: Daemons, sandbox: str, extra: dict[str, str], missing: list[str]
+) -> None:
+    fill(watched, 5)
+    daemon = daemon_at(watched, config=f'[pool]\nsandbox = "{sandbox}"\n', extra=extra).start()
+    assert daemon.rested(sources=5)["done"] == 5
+    assert daemon.status()["daemon"]["workers"]["missing_layers"] == missing
+    shown = command("status", "--state-dir", daemon.state).stdout.splitlines()
+    assert f"sandbox: without {', '.join(missing)}" in shown
+
+
+def test_a_sandbox_that_is_required_and_cannot_be_had_ends_the_daemon_with_1_and_the_layers(
+    watched: Path, daemon_at: Daemons
+) -> None:
+    fill(watched, 5)
+    daemon = daemon_at(watched, config='[pool]\nsandbox = "require"\n', extra=POOR).start(ready=False)
+    assert daemon.ended() == 1
+    (failed,) = daemon.lines("daemon.failed")
+    assert "the sandbox is required, but landlock, seccomp cannot be had here" in failed["cause"]
+    assert 'sandbox = "auto"' in failed["cause"]
+    assert daemon.lines("job.done") == []

@@ -244,6 +244,8 @@ def _overall_text(overall: dict[str, Any]) -> str:
         f"daemon: {'pid ' + str(daemon['pid']) + ', ' + daemon['summary'] if daemon else 'not running'}",
         f"sources: {', '.join(counts) or 'none'}",
     ]
+    if daemon and daemon["workers"]["missing_layers"]:
+        lines.insert(1, f"sandbox: without {', '.join(daemon['workers']['missing_layers'])}")
     for root in overall["roots"]:
         state = daemon["roots"].get(root["path"]) if daemon else None
         shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""

@@ -2,7 +2,8 @@
 
 Responsible for: the estimate of the peak above an idle worker.
 Not responsible for: the bytes of the file itself (counted from the fetch on).
-A pure leaf. The factors were measured; an estimate may be too high by a half, never too low.
+A pure leaf. The factors were measured (tests/bench/estimates.py): no estimate is too low; those of decoders that hold
+the whole picture are too high by 10 to 80 %, those of decoders that turn out to stream by up to six times.
 """
 
 from collections.abc import Sequence

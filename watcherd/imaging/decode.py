@@ -24,6 +24,8 @@ _SAMPLE_BYTES = {"uchar": 1, "char": 1, "ushort": 2, "short": 2, "uint": 4, "int
 _COEFFICIENT_BYTES = 2
 _PIXEL_BYTES = {Kind.AVIF: 10.0, Kind.HEIC: 6.0, Kind.WEBP: 5.0, Kind.GIF: 6.0, Kind.RAW: 20.0, Kind.VIDEO: 30.0}
 _PILLOW_PIXEL_BYTES = 8.0  # its own four bytes a pixel, and the copy for libvips
+_OTHER_PIXEL_BYTES = {Kind.JPEG: 12.0, Kind.PNG: 13.0, Kind.GIF: 12.0, Kind.TIFF: 13.0, Kind.WEBP: 18.0}  # by Pillow
+_AVIF_BY_VIPS_PIXEL_BYTES = 16.0
 
 
 # ---------------------------------------------------------------------------------------------------- the first look
@@ -133,7 +135,8 @@ def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
             return _look_by_vips(kind, decoder, data)
         case _:
             width, height = size_of(decoder, data)
-    pixel_bytes = _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
+    by_pillow = _OTHER_PIXEL_BYTES if decoder.engine is Engine.PILLOW else {}
+    pixel_bytes = by_pillow.get(kind) or _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
     return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
 
 
@@ -152,5 +155,7 @@ def _look_by_vips(kind: Kind, decoder: Decoder, data: Content) -> Look:
     frames = image.get("n-pages") if kind in _PAGED and image.get_typeof("n-pages") else 1
     interlaced = image.get_typeof("interlaced") and image.get("interlaced")
     pixel_bytes = _PIXEL_BYTES.get(kind, image.bands * _SAMPLE_BYTES.get(image.format, 16))
+    if kind is Kind.AVIF:
+        pixel_bytes = _AVIF_BY_VIPS_PIXEL_BYTES
     streams = kind is Kind.PNG and not interlaced
     return Look(width=image.width, height=image.height, frames=frames, pixel_bytes=pixel_bytes, streams=streams)

@@ -93,7 +93,6 @@ def render(
         return Rejected(reason=Reason.DECODER_MISSING, detail=clean(error))
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
         return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
-    notes = tuple(dict.fromkeys(master.notes + tuple(prints.notes) + _by_whom(task)))
     return Rendering(
         pictures=pictures,
         decode_s=decoded - started,
@@ -101,13 +100,15 @@ def render(
         phash=alike.phash,
         dhash=alike.dhash,
         captured=_captured(task, master),
-        notes=notes,
+        notes=_notes(task, prints),
     )
 
 
-def _by_whom(task: Task) -> tuple[str, ...]:
+def _notes(task: Task, prints: "_Prints") -> tuple[str, ...]:
+    """Each once: of the decoding, of the colours, and of who did it."""
     other = OTHERS.get(task.kind) if task.other_decoder else None
-    return (f"read by {other.engine}, as the usual decoder did not end well",) if other else ()
+    by_whom = (f"read by {other.engine}, as the usual decoder did not end well",) if other else ()
+    return tuple(dict.fromkeys((*prints.master.notes, *prints.notes, *by_whom)))
 
 
 def _captured(task: Task, master: Master) -> str:

@@ -152,7 +152,7 @@ def _mapped(descriptor: int) -> Iterator[Content]:
 
 
 def _identify_and_render(work: Work, content: Content, channel: Channel, frames: Iterator[Frame]) -> Done | None:
-    from watcherd.imaging import decode, render  # noqa: PLC0415  heavy, and the caller has imported it by now
+    from watcherd.imaging import decode  # noqa: PLC0415  heavy, and the caller has imported it by now
 
     seen = decode.identify(
         content,
@@ -170,6 +170,12 @@ def _identify_and_render(work: Work, content: Content, channel: Channel, frames:
     wanted = _ask(work.job, digest, seen, channel, frames)
     if wanted is None:
         return None
+    return _rendered(work, content, seen, digest, wanted)
+
+
+def _rendered(work: Work, content: Content, seen: Header, digest: bytes, wanted: Sequence[str]) -> Done:
+    from watcherd.imaging import render  # noqa: PLC0415  likewise
+
     variants = [variant for variant in work.variants if variant.name in wanted]
     made = render.render(
         content,
