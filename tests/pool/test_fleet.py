@@ -13,6 +13,8 @@ from watcherd.model import Crashed, StopReason, TimedOut
 from watcherd.pool.fleet import (
     DISMISS_GRACE_S,
     LOST_AFTER_S,
+    MAX_REST_S,
+    REST_CREDIT_S,
     SURPLUS_AFTER_S,
     TERM_GRACE_S,
     Fleet,
@@ -653,7 +655,7 @@ def test_a_worker_rests_after_its_work_and_is_then_idle_again() -> None:
     fleet.tick(0.0, wanted=1)
     fleet.handle(WorkerReady(slot=0), 0.0)
     fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 10.0)
-    fleet.handle(Finished(slot=0, rss_bytes=0), 14.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0, cpu_s=4.0 + REST_CREDIT_S / 1.5), 14.0)
 
     assert fleet.slots == {0: Resting(deadline=16.0, jobs=1)}
     assert (fleet.idle(), fleet.next_deadline()) == ([], 16.0)
@@ -666,8 +668,61 @@ def test_a_resting_worker_leaves_in_a_drain() -> None:
     fleet.tick(0.0, wanted=1)
     fleet.handle(WorkerReady(slot=0), 0.0)
     fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 10.0)
-    fleet.handle(Finished(slot=0, rss_bytes=0), 11.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0, cpu_s=1.0), 11.0)
 
     assert fleet.drain(12.0) == [Dismiss(slot=0, reason=StopReason.SHUTDOWN)]
     fleet.handle(Exited(slot=0, how="exit 0"), 12.1)
     assert fleet.halted
+
+
+def used(*, cpu_s: float, wall_s: float, gap_s: float, rest_factor: float) -> float:
+    """CPU seconds a second of a worker that has one job after another, each so long, with such gaps between them."""
+    fleet, now = Fleet(SETTINGS_OF_REST, 1, rest_factor=rest_factor), 100.0
+    fleet.tick(now, wanted=1)
+    fleet.handle(WorkerReady(slot=0), now)
+    begun, jobs = now, int(60 / wall_s)
+    for number in range(jobs):
+        state = fleet.slots[0]
+        now = max(now, state.deadline if isinstance(state, Resting) else now) + gap_s
+        fleet.tick(now, wanted=1)
+        fleet.handle(Assigned(slot=0, job=number, timeout_s=60.0), now)
+        now += wall_s
+        fleet.handle(Finished(slot=0, rss_bytes=0, cpu_s=cpu_s), now)
+    return jobs * cpu_s / (now - begun)
+
+
+SETTINGS_OF_REST = PoolSettings(recycle_after_jobs=0, recycle_above_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "wall_s", "gap_s"),
+    [(0.1, 0.1, 0.0), (0.003, 0.003, 0.001), (0.1, 0.14, 0.01), (2.0, 2.0, 0.1), (0.004, 0.005, 0.0)],
+    ids=["photos", "tiny ones", "photos on a busy machine", "giants", "tiny ones on a busy machine"],
+)
+def test_a_worker_uses_its_share_whatever_its_jobs_are_like(cpu_s: float, wall_s: float, gap_s: float) -> None:
+    share = 0.6
+    assert used(cpu_s=cpu_s, wall_s=wall_s, gap_s=gap_s, rest_factor=1 / share - 1) == pytest.approx(share, rel=0.02)
+
+
+def test_a_worker_that_gets_less_than_its_share_anyway_does_not_rest() -> None:
+    assert used(cpu_s=0.1, wall_s=0.2, gap_s=0.0, rest_factor=1 / 0.6 - 1) == pytest.approx(0.5)
+
+
+def test_idle_time_is_not_saved_up() -> None:
+    fleet = Fleet(SETTINGS, 1, rest_factor=1.0)
+    fleet.tick(0.0, wanted=1)
+    fleet.handle(WorkerReady(slot=0), 0.0)
+    fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 1_000.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0, cpu_s=2.0), 1_002.0)
+
+    assert fleet.slots == {0: Resting(deadline=1_004.0 - REST_CREDIT_S, jobs=1)}
+
+
+def test_no_rest_is_longer_than_its_most() -> None:
+    fleet = Fleet(SETTINGS, 1, rest_factor=9.0)
+    fleet.tick(0.0, wanted=1)
+    fleet.handle(WorkerReady(slot=0), 0.0)
+    fleet.handle(Assigned(slot=0, job=1, timeout_s=60.0), 0.0)
+    fleet.handle(Finished(slot=0, rss_bytes=0, cpu_s=50.0), 50.0)
+
+    assert fleet.slots == {0: Resting(deadline=50.0 + MAX_REST_S, jobs=1)}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.places import descriptors, errno_of, no_leak
-from tests.pool.workshop import REPOSITORY, bench, misbehaving, readable, sealed
+from tests.pool.workshop import REPOSITORY, WITHIN_S, bench, misbehaving, readable, sealed
 from watcherd.derivatives.memfds import is_sealed
 from watcherd.model import StopReason
 from watcherd.pool.frames import FrameError, Ready, parse_from_worker, release
@@ -81,9 +81,13 @@ def test_the_size_of_a_worker_can_be_seen_while_it_lives() -> None:
         one.start()
         one.ready()
         assert 10 << 20 < one.workers.rss_bytes(0) < 200 << 20
+        rss_bytes, cpu_s = one.workers.use(0)
+        assert 10 << 20 < rss_bytes < 200 << 20
+        assert 0 < cpu_s < WITHIN_S
         one.workers.kill(0, StopReason.HUNG)
         one.ending()
         assert one.workers.rss_bytes(0) == 0
+        assert one.workers.use(0) == (0, 0.0)
 
 
 def test_several_workers_live_side_by_side() -> None:

@@ -299,15 +299,13 @@ class Attempts:
             TellWorker(slot=attempt.slot, body=grant(attempt.ticket, [v.name for v in attempt.wanted])),
         ]
 
-    def ended(
-        self, slot: int, message: Ended, descriptors: tuple[int, ...], rss_bytes: int, moment: Moment
-    ) -> list[Effect]:
+    def ended(self, finished: Finished, message: Ended, descriptors: tuple[int, ...], moment: Moment) -> list[Effect]:
         """The worker is through with it: publish, or conclude."""
-        attempt = self._held(slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
+        attempt = self._held(finished.slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
         if attempt is None or not one.is_answer(attempt, message):
-            broke = Broke(slot=slot, detail="ended what it does not hold, or made what it was not asked for")
+            broke = Broke(slot=finished.slot, detail="ended what it does not hold, or made what it was not asked for")
             return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
-        effects: list[Effect] = [*self._fleet.handle(Finished(slot=slot, rss_bytes=rss_bytes), moment.now)]
+        effects: list[Effect] = [*self._fleet.handle(finished, moment.now)]
         attempt.slot = None
         attempt.digest = message.digest or attempt.digest
         attempt.decode_s, attempt.encode_s, attempt.notes = message.decode_s, message.encode_s, message.notes

@@ -10,7 +10,7 @@ from watcherd.daemon.totals import Totals
 from watcherd.pool.crew import FrameCame, FromCrew, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, FrameError, Identified, Ready, parse_from_worker
-from watcherd.pool.orders import Broke, Exited, NotStarted, WorkerReady
+from watcherd.pool.orders import Broke, Exited, Finished, NotStarted, WorkerReady
 from watcherd.pool.processes import Ending
 from watcherd.telemetry.log import get_logger
 
@@ -71,7 +71,8 @@ class CrewReports:
             case Identified():
                 return self._attempts.identified(item.slot, message, moment)
             case Ended():
-                return self._attempts.ended(item.slot, message, item.frame.descriptors, item.rss_bytes, moment)
+                finished = Finished(slot=item.slot, rss_bytes=item.rss_bytes, cpu_s=item.cpu_s)
+                return self._attempts.ended(finished, message, item.frame.descriptors, moment)
 
     def _log_ending(self, slot: int, ending: Ending) -> None:
         source = self._attempts.source_in(slot)

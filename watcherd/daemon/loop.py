@@ -61,7 +61,7 @@ class Loop:
         self._workers = workers
         self._rooms = rooms
         self._duties = duties
-        self._crew = Crew(workers, self.selector)
+        self._crew = Crew(workers, self.selector, time.process_time)
         self.watch_anew: Callable[[int], None] = lambda root: rooms[root].scanner.request()
         """Begins to watch a root, with a scan; without a watch (in a one-shot scan), only that."""
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}

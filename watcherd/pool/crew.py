@@ -9,7 +9,8 @@ Each registered descriptor has a function as its data; calling it when the descr
 import os
 import selectors
 import signal
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from watcherd.pool.frames import Frame
@@ -31,12 +32,16 @@ from watcherd.pool.processes import Ending, Worker, Workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameCame:
-    """A worker said something; its process id, and its size if it has ended a job (else 0)."""
+    """A worker said something; its process id.
+
+    If it has ended a job, also its size, and the CPU seconds that it and we have used since the last such word.
+    """
 
     slot: int
     frame: Frame
     rss_bytes: int
     pid: int
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,21 @@ FromCrew = FrameCame | WorkerBroke | WorkerEnded | NotStarted
 
 
 class Crew:
-    """All workers, as one selector sees them. Owned by the thread that starts them."""
+    """All workers, as one selector sees them. Owned by the thread that starts them.
 
-    def __init__(self, workers: Workers, selector: selectors.BaseSelector) -> None:
+    `own_cpu_s` tells what our own part of the work has used so far.
+    """
+
+    def __init__(
+        self, workers: Workers, selector: selectors.BaseSelector, own_cpu_s: Callable[[], float] = time.thread_time
+    ) -> None:
         self._workers = workers
         self._selector = selector
         self._out_of_memory = OutOfMemory()
         self._kills_before: dict[int, int] = {}
+        self._own_cpu_s = own_cpu_s
+        self._own_before: float | None = None
+        self._cpu_before: dict[int, float] = {}
 
     def carry_out(self, command: Command) -> list[FromCrew]:
         """Do to a worker what the fleet orders. What concerns jobs or the whole fleet is not for the crew."""
@@ -99,6 +112,7 @@ class Crew:
         except OSError as error:
             return [NotStarted(slot=slot, detail=str(error))]
         self._kills_before[slot] = self._out_of_memory.count()
+        self._cpu_before[slot] = 0.0
         self._watch(worker)
         return []
 
@@ -113,15 +127,23 @@ class Crew:
         worker = self._workers[slot]
         frames, wrong = self._workers.receive(slot)
         has_ended = any(frame.body.get("type") == "ended" for frame in frames)
-        rss_bytes = self._workers.rss_bytes(slot) if has_ended else 0
+        rss_bytes, cpu_s = self._use_of(slot) if has_ended else (0, 0.0)
         items: list[FromCrew] = [
-            FrameCame(slot=slot, frame=frame, rss_bytes=rss_bytes, pid=worker.pid) for frame in frames
+            FrameCame(slot=slot, frame=frame, rss_bytes=rss_bytes, pid=worker.pid, cpu_s=cpu_s) for frame in frames
         ]
         if wrong is not None:
             items.append(WorkerBroke(slot=slot, detail=wrong))
         if wrong is not None or (not frames and worker.at_end):
             self._unwatch(worker.connection)
         return items
+
+    def _use_of(self, slot: int) -> tuple[int, float]:
+        """A worker's size, and what the CPUs did since the last answer: for it, and for us."""
+        rss_bytes, cpu_s = self._workers.use(slot)
+        own = self._own_cpu_s()
+        used_s = cpu_s - self._cpu_before[slot] + own - (own if self._own_before is None else self._own_before)
+        self._cpu_before[slot], self._own_before = cpu_s, own
+        return rss_bytes, max(0.0, used_s)
 
     def _read_exit(self, slot: int) -> list[FromCrew]:
         if slot not in self._workers:

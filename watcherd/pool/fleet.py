@@ -61,6 +61,8 @@ TERM_GRACE_S = 2.0
 LOST_AFTER_S = 5.0
 SURPLUS_AFTER_S = 30.0
 MAX_REST_S = 10.0
+REST_CREDIT_S = 0.25
+"""So much of the time that a worker has not used before a job counts for it: waits are not that exact."""
 _OUTSIDE_SIGNALS = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
 
 _GRACE_S = {Step.DISMISSED: DISMISS_GRACE_S, Step.TERMINATED: TERM_GRACE_S, Step.KILLED: LOST_AFTER_S}
@@ -77,7 +79,7 @@ _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
 class Fleet:
     """Slots 0 to `most` - 1. Call `handle` for each event and `tick` on each pass, and carry out what they return.
 
-    A worker rests for `rest_factor` times as long as its last job took.
+    A worker rests after a job for `rest_factor` times the CPU time that it used, less what it was idle before.
     """
 
     def __init__(self, settings: PoolSettings, most: int, *, rest_factor: float = 0.0) -> None:
@@ -91,6 +93,7 @@ class Fleet:
         self._restarts = Restarts()
         self._given_up = False
         self._busy_s = 0.0
+        self._paid_until: dict[int, float] = {}
 
     # ---- what can be seen
 
@@ -221,7 +224,7 @@ class Fleet:
                 self._slots[event.slot] = replace(state, deadline=now + timeout_s, timeout_s=timeout_s)
             case Finished(rss_bytes=rss_bytes), Busy(jobs=jobs, since=since):
                 self._busy_s += now - since
-                rest_s = min(MAX_REST_S, (now - since) * self._rest_factor)
+                rest_s = self._rest_s(event, since, now)
                 after = Resting(deadline=now + rest_s, jobs=jobs) if rest_s else Idle(since=now, jobs=jobs)
                 self._slots[event.slot] = after
                 reason = self._why_end(jobs, rss_bytes)
@@ -229,6 +232,15 @@ class Fleet:
             case _:
                 return self._broken(event.slot, f"{type(event).__name__} while {type(state).__name__}", now)
         return []
+
+    def _rest_s(self, event: Finished, since: float, now: float) -> float:
+        """How long a worker rests so that it uses no more than its share of the processors."""
+        if not self._rest_factor:
+            return 0.0
+        begun = max(self._paid_until.get(event.slot, 0.0), since - REST_CREDIT_S)
+        paid = begun + event.cpu_s * (1.0 + self._rest_factor)
+        self._paid_until[event.slot] = min(paid, now + MAX_REST_S)
+        return max(0.0, self._paid_until[event.slot] - now)
 
     def _why_end(self, jobs: int, rss_bytes: int) -> StopReason | None:
         if self._mode is not Mode.RUNNING:

@@ -34,10 +34,14 @@ class Granted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The job has ended in the worker, or was let go of. `rss_bytes` is the worker's size now."""
+    """The job has ended in the worker, or was let go of.
+
+    `rss_bytes` is the worker's size now, `cpu_s` what was used since the last job that said so, ours for it included.
+    """
 
     slot: int
     rss_bytes: int
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ _STDERR_TAIL_BYTES = 2_000
 _CLOSE_S = 5.0
 _STATM_BYTES = 256
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _NOT_FOR_WORKERS = (
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -229,6 +230,15 @@ class Workers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             self.abandon(worker.slot)
+
+    def use(self, slot: int) -> tuple[int, float]:
+        """The worker's resident memory now, and its CPU seconds so far (proc(5), stat); zeros where it is gone."""
+        try:
+            with open(f"/proc/{self._workers[slot].pid}/stat", encoding="ascii", errors="replace") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+            return int(fields[21]) * _PAGE_BYTES, (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        except (OSError, IndexError, KeyError):
+            return 0, 0.0
 
     def rss_bytes(self, slot: int) -> int:
         """The worker's resident memory now; 0 where it is gone."""

@@ -255,7 +255,8 @@ class Requests:
             return self._broke(item, "ended what it does not hold", now)
         if isinstance(message.outcome, Rendered) and (request.header is None or len(descriptors) != 1):
             return self._broke(item, "rendered what it was not asked for", now)
-        effects = self._order(self.fleet.handle(Finished(slot=item.slot, rss_bytes=item.rss_bytes), now), now)
+        finished = Finished(slot=item.slot, rss_bytes=item.rss_bytes, cpu_s=item.cpu_s)
+        effects = self._order(self.fleet.handle(finished, now), now)
         match message.outcome:
             case Rendered():
                 self._forget(request)
