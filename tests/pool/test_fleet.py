@@ -611,6 +611,15 @@ def test_halting_ends_all_and_no_job_is_to_blame() -> None:
     assert course.fleet.halted
 
 
+def test_halting_kills_a_worker_that_is_starting() -> None:
+    course = Course(most=2).busy()
+    course.tick(wanted=2)
+    assert course.halt() == [
+        Terminate(slot=0, reason=StopReason.SHUTDOWN),
+        Kill(slot=1, reason=StopReason.SHUTDOWN),
+    ]
+
+
 def test_halting_again_does_not_put_off_what_is_under_way() -> None:
     course = Course().busy()
     course.halt()

@@ -161,14 +161,17 @@ class Fleet:
         return [self._stop(slot, StopReason.SHUTDOWN, Step.DISMISSED, now) for slot in idle]
 
     def halt(self, now: float) -> list[Command]:
-        """Stop now. Workers that are being ended with more than words already go on being ended so."""
+        """Stop now. Workers that are being ended with more than words already go on being ended so.
+
+        One that is starting is killed: it may still ignore SIGTERM, as whoever started us did, and has nothing to lose.
+        """
         self._mode = Mode.HALTING
-        there = [
-            slot
+        steps = {
+            slot: Step.KILLED if isinstance(state, Starting) else Step.TERMINATED
             for slot, state in self._slots.items()
             if not isinstance(state, Stopping) or state.step is Step.DISMISSED
-        ]
-        return [self._stop(slot, StopReason.SHUTDOWN, Step.TERMINATED, now) for slot in there]
+        }
+        return [self._stop(slot, StopReason.SHUTDOWN, step, now) for slot, step in steps.items()]
 
     def stop_job(self, job: int, now: float) -> list[Command]:
         """End the worker that holds this job (its source is gone, or its caller has gone away)."""
