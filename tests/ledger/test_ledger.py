@@ -281,6 +281,14 @@ def test_gone_sources_keep_their_state_until_they_are_forgotten(ledger: Ledger) 
 # -- contents
 
 
+def test_a_content_is_done_where_any_source_with_it_is_wherever_that_is(ledger: Ledger) -> None:
+    ledger.record(pending(b"pending.jpg", 1, digest=DIGEST))
+    ledger.record(done(b"alike.jpg", digest=DIGEST[:8] + bytes(24)))
+    assert not ledger.is_done(DIGEST)
+    ledger.record(done(b"gone.jpg", gone_at_s=1.0))
+    assert ledger.is_done(DIGEST)
+
+
 def test_twins_are_done_sources_with_the_same_content_that_are_still_there(ledger: Ledger) -> None:
     alike = DIGEST[:8] + bytes(24)
     ledger.record(done(b"d/me.jpg"))

@@ -59,7 +59,7 @@ class Bench:
 
     def ending(self, slot: int = 0) -> Ending:
         assert readable(self.workers[slot].pidfd), f"worker {slot} does not end"
-        frames, _ = self.workers.receive(slot)
+        frames, _ = self.workers.receive(slot, to_the_end=True)
         self.frames.setdefault(slot, []).extend(frames)
         ending = self.workers.reap(slot)
         assert ending is not None

@@ -172,6 +172,16 @@ def test_a_job_that_is_not_accepted_keeps_its_place_and_costs_no_turn() -> None:
     assert drained(queue) == [job(1), job(2)]
 
 
+def test_full_roots_are_passed_over_without_a_look_at_their_jobs() -> None:
+    queue = filled(job(1), job(2), job(3, root=2))
+    asked: list[Job] = []
+
+    assert queue.pop(suspects=True, accept=lambda one: not asked.append(one), full={1}) == job(3, root=2)
+    assert queue.pop(suspects=True, full={1, 2}) is None
+    assert asked == [job(3, root=2)]
+    assert drained(queue) == [job(1), job(2)]
+
+
 def test_blocked_roots_are_passed_over_and_keep_their_place() -> None:
     queue = filled(job(1, root=1), job(2, root=2))
     queue.block(1)

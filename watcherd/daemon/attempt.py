@@ -117,6 +117,8 @@ def twin_of(attempt: Attempt, digest: bytes, ledger: Ledger, is_online: Callable
 
     One that is gone will do: a moved source finds its derivatives at its old place until they are removed.
     """
+    if not ledger.is_done(digest):
+        return None
     wanted = {(variant.name, variant.fingerprint) for variant in attempt.wanted}
     ask = partial(ledger.twins, digest, excluding=attempt.job.source)
     for twin in chain(ask(), ask(gone=True)):

@@ -266,6 +266,11 @@ class Core:
         """Whether a worker has ever become ready and one still stands."""
         return any(isinstance(state, Idle | Resting | Busy) for state in self.fleet.slots.values())
 
+    @property
+    def all_at_work(self) -> bool:
+        """Whether each worker that stands holds a job: whatever else comes, nothing begins before one ends."""
+        return self.fleet.busy() > 0 and not self.fleet.idle()
+
     def summary(self) -> str:
         """How it goes, in a line for people."""
         waiting = len(self.queue) + self.attempts.parked + self.outcomes.waiting

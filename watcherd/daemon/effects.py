@@ -1,4 +1,4 @@
-"""What a pass of the loop decides to do outside itself. Carried out after the pass's ledger commit, in order."""
+"""What a pass of the loop decides to do outside itself. What relies on the ledger is carried out after its commit."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from watcherd.model import JobClass, Variant
 from watcherd.naming import Names
 from watcherd.pool.orders import Command
 from watcherd.settings import RootSettings
-from watcherd.watch.hands import Reply, Request
+from watcherd.watch.hands import Fetch, Publish, Reply, Request, StatMany
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +105,15 @@ class Acknowledge:
 
 Outside = AskHands | AskScanner | WatchAnew | Bind | TellWorker | CloseDescriptors | Acknowledge | Discard
 Effect = Outside | Command
+
+
+def relies_on_ledger(effect: Effect) -> bool:
+    """Whether what was recorded must be durable before this: unless it can come to nothing, or be done once more."""
+    match effect:
+        case TellWorker(descriptors=descriptors):
+            return bool(descriptors)  # an attempt begins
+        case AskHands(request=StatMany() | Fetch() | Publish()):
+            return False
+        case CloseDescriptors() | Discard():
+            return False
+    return True

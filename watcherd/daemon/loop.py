@@ -3,7 +3,10 @@
 It blocks in one place, a selector over the workers' sockets and pidfds, the control socket and the inbox's eventfd,
 until the next deadline. Everybody else (watchdog's threads, scanners, hands, signal handlers) only appends to the
 inbox. What a step decides is carried out after the ledger's commit, so that an attempt is on disk before its worker
-hears of it.
+hears of it; a pass of which nothing relies on that is committed with the next one that does, or soon.
+
+While every worker is at work, nothing that the others say can be acted on at once. So they do not wake the loop then:
+what they say is taken in with a worker's next word, or soon. That halves the passes, and the commits, behind a backlog.
 """
 
 import os
@@ -24,6 +27,7 @@ from watcherd.daemon.effects import (
     Moment,
     TellWorker,
     WatchAnew,
+    relies_on_ledger,
 )
 from watcherd.daemon.rooms import RootRooms
 from watcherd.pool.crew import Crew, FromCrew
@@ -34,6 +38,11 @@ from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import discard
 
 log = get_logger()
+
+_PATIENCE_S = 0.01
+"""For so long words may lie in the inbox while all workers are at work."""
+_COMMIT_WITHIN_S = 0.05
+"""So soon everything is durable. What a crash takes of it is found again by the marks, and not rendered again."""
 
 
 class Duty(Protocol):
@@ -64,6 +73,7 @@ class Loop:
         self._crew = Crew(workers, self.selector, time.process_time)
         self.watch_anew: Callable[[int], None] = lambda root: rooms[root].scanner.request()
         """Begins to watch a root, with a scan; without a watch (in a one-shot scan), only that."""
+        self._commit_at: float | None = None
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
         self.selector.register(inbox.descriptor, selectors.EVENT_READ, self._read_inbox)
 
@@ -76,29 +86,50 @@ class Loop:
         moment = _now()
         deadline: float | None = moment.now
         while True:
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = self.selector.select(timeout)
-            inputs = [item for key, _ in ready for item in key.data()]
+            inputs = self._wait(deadline)
             moment = _now()
             self.one_pass(moment, inputs)
             if finished():
+                self.core.ledger.commit()
                 return
             deadline = self._next_deadline(moment)
 
+    def _wait(self, deadline: float | None) -> list[object]:
+        """Until something has come, at most until then."""
+        now = time.monotonic()
+        patient = self.core.all_at_work
+        if not self.inbox.is_empty(patient=patient) and not patient:
+            deadline = now
+        if patient:
+            deadline = min(deadline or now, now + _PATIENCE_S)
+        ready = self.selector.select(None if deadline is None else max(0.0, deadline - now))
+        inputs = [item for key, _ in ready for item in key.data()]
+        return inputs + self.inbox.take_unwoken()
+
     def one_pass(self, moment: Moment, inputs: list[object]) -> None:
-        """Step, commit, carry out."""
+        """Step, commit, carry out; hands come last: they begin at once, and would be in the way of the rest."""
         effects: list[Effect] = []
         for item in inputs:
             handler = self._handlers.get(type(item))
             if handler is not None:
                 effects += handler(item, moment)
-        effects += self.core.step(moment, [item for item in inputs if type(item) not in self._handlers])
-        self.core.ledger.commit()
-        for effect in effects:
+        ours = [item for item in inputs if type(item) not in self._handlers]
+        effects += self.core.step(moment, ours)
+        self._commit(moment, now=len(ours) < len(inputs) or any(map(relies_on_ledger, effects)))
+        for effect in sorted(effects, key=lambda effect: isinstance(effect, AskHands)):
             self.carry_out(effect)
 
+    def _commit(self, moment: Moment, *, now: bool) -> None:
+        """Make all that was written durable, or see to it that it soon will be."""
+        if now or (self._commit_at is not None and moment.now >= self._commit_at):
+            self.core.ledger.commit()
+        if not self.core.ledger.has_uncommitted:
+            self._commit_at = None
+        elif self._commit_at is None:
+            self._commit_at = moment.now + _COMMIT_WITHIN_S
+
     def _next_deadline(self, moment: Moment) -> float | None:
-        deadlines = [self.core.next_deadline(), *(duty.due(moment) for duty in self._duties)]
+        deadlines = [self._commit_at, self.core.next_deadline(), *(duty.due(moment) for duty in self._duties)]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # ---- reading

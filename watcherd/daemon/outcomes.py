@@ -41,7 +41,8 @@ from watcherd.model import (
 )
 from watcherd.queue.jobqueue import Job
 from watcherd.queue.retry import Again, decide
-from watcherd.telemetry.log import get_logger
+from watcherd.settings import LogLevel
+from watcherd.telemetry.log import get_logger, is_heard
 
 if TYPE_CHECKING:
     from watcherd.daemon.attempt import Attempt
@@ -325,6 +326,8 @@ class Outcomes:
         self._tally.ended(attempt.job.source, outcome, entry.state if entry else None, len(attempt.made))
         name, reason, detail = describe(outcome)
         self._count_attempt(attempt, name, reason, moment)
+        if not is_heard(LogLevel.INFO):
+            return
         log.info(
             "job.done",
             source=_path(attempt),

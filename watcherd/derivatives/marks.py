@@ -43,6 +43,11 @@ def mark_in(head: bytes, tail: bytes = b"") -> Mark | None:
     return None
 
 
+def has_late_mark(head: bytes) -> bool:
+    """Whether a file with this beginning may have its mark at its end: a WebP or an AVIF may."""
+    return head.startswith(b"RIFF") or head[4:8] == b"ftyp"
+
+
 def is_whole(head: bytes, tail: bytes, size_bytes: int) -> bool:
     """Whether a file of ours ends as its container says; an AVIF does not say it where we could see it.
 

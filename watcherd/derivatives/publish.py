@@ -224,9 +224,11 @@ def _dress(descriptor: int, like: os.stat_result) -> None:
     Where the group stays ours, it gets no more than everybody; where we stay the owner, we can read it (and so, later,
     see that it is ours). File systems without owners and modes refuse both; that is theirs to say.
     """
-    if not _try(os.fchown, descriptor, like.st_uid, like.st_gid):
-        _try(os.fchown, descriptor, -1, like.st_gid)
     ours = os.fstat(descriptor)
+    if (ours.st_uid, ours.st_gid) != (like.st_uid, like.st_gid):
+        if not _try(os.fchown, descriptor, like.st_uid, like.st_gid):
+            _try(os.fchown, descriptor, -1, like.st_gid)
+        ours = os.fstat(descriptor)
     mode = stat.S_IMODE(like.st_mode) & 0o666
     if ours.st_gid != like.st_gid:
         mode &= ~0o070 | (mode & 0o007) << 3

@@ -51,15 +51,17 @@ def judge(standing: Standing | None, mark: Mark) -> Judgement:
 def bring(old: At, new: At, mark: Mark) -> Judgement:
     """Rename a whole file of ours, judging once more what stands at the new name; says what was found there.
 
-    FREE and STALE: done. RIGHT and FOREIGN: nothing was done. A name that something else takes between the judgement
-    and the rename is judged again; only where a stale derivative of ours is replaced, a few microseconds remain.
+    FREE and STALE: done. RIGHT and FOREIGN: nothing was done. A free name is taken without a look; one that is taken
+    is judged, and tried again if it has become free; only where a stale derivative of ours is replaced, a few
+    microseconds remain between the judgement and the rename.
     """
     for _ in range(_ROUNDS):
+        if rename_to_free(old, new):
+            return Judgement.FREE
         judgement = judge(look(new.directory, new.name), mark)
         match judgement:
             case Judgement.FREE:
-                if rename_to_free(old, new):
-                    return judgement
+                continue
             case Judgement.STALE:
                 os.rename(old.name, new.name, src_dir_fd=old.directory, dst_dir_fd=new.directory)
                 return judgement

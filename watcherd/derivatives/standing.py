@@ -10,7 +10,7 @@ import os
 import stat
 from dataclasses import dataclass, replace
 
-from watcherd.derivatives.marks import WINDOW_BYTES, is_whole, mark_in
+from watcherd.derivatives.marks import WINDOW_BYTES, has_late_mark, is_whole, mark_in
 from watcherd.naming import Mark
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -63,11 +63,17 @@ def open_regular(directory: int, name: bytes) -> int:
     return descriptor
 
 
-def mark_of(descriptor: int, size_bytes: int) -> Mark | None:
-    """The mark in an open file or memfd. One that was cut off is ours, but made of nothing: its digest is all zeros."""
-    head = os.pread(descriptor, WINDOW_BYTES, 0)
+def mark_of(descriptor: int, size_bytes: int, head: bytes | None = None) -> Mark | None:
+    """The mark in an open file or memfd. One that was cut off is ours, but made of nothing: its digest is all zeros.
+
+    `head`: its first 64 KiB, where somebody has read them already.
+    """
+    head = os.pread(descriptor, WINDOW_BYTES, 0) if head is None else head
+    mark = mark_in(head)
+    if mark is None and not has_late_mark(head):
+        return None
     tail = b"" if size_bytes <= WINDOW_BYTES else os.pread(descriptor, WINDOW_BYTES, size_bytes - WINDOW_BYTES)
-    mark = mark_in(head, tail)
+    mark = mark or mark_in(head, tail)
     return mark if mark is None or is_whole(head, tail or head, size_bytes) else replace(mark, digest=bytes(32))
 
 

@@ -111,6 +111,11 @@ class Ledger(Queries):
 
     # -- the pass
 
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether something was written since the last commit."""
+        return self._connection.in_transaction
+
     def commit(self) -> None:
         """Make everything written since the last call durable; costs nothing where nothing was written."""
         if self._connection.in_transaction:

@@ -99,6 +99,11 @@ class Queries:
                     break
                 name = page[-1][0]
 
+    def is_done(self, digest: bytes) -> bool:
+        """Whether any source with this content is done, wherever it is: nearly always none is, and this asks little."""
+        sql = "SELECT 1 FROM source WHERE substr(digest, 1, 8) = substr(?, 1, 8) AND digest = ? AND state = 1 LIMIT 1"
+        return self._run(sql, digest, digest).fetchone() is not None
+
     def twins(self, digest: bytes, *, excluding: Source, gone: bool = False, limit: int = 20) -> list[Entry]:
         """Done sources with this content, those that are where they were or those that are gone.
 

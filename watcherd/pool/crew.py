@@ -121,11 +121,11 @@ class Crew:
         self._selector.register(worker.connection, selectors.EVENT_READ, lambda: self._read(slot))
         self._selector.register(worker.pidfd, selectors.EVENT_READ, lambda: self._read_exit(slot))
 
-    def _read(self, slot: int) -> list[FromCrew]:
+    def _read(self, slot: int, *, to_the_end: bool = False) -> list[FromCrew]:
         if slot not in self._workers:  # its exit was seen in this very pass
             return []
         worker = self._workers[slot]
-        frames, wrong = self._workers.receive(slot)
+        frames, wrong = self._workers.receive(slot, to_the_end=to_the_end)
         has_ended = any(frame.body.get("type") == "ended" for frame in frames)
         rss_bytes, cpu_s = self._use_of(slot) if has_ended else (0, 0.0)
         items: list[FromCrew] = [
@@ -149,7 +149,7 @@ class Crew:
         if slot not in self._workers:
             return []
         worker = self._workers[slot]
-        items = self._read(slot)  # to its end, before the exit is believed
+        items = self._read(slot, to_the_end=True)  # before the exit is believed
         self._unwatch(worker.connection)
         self._unwatch(worker.pidfd)
         ending = self._workers.reap(slot)

@@ -91,7 +91,7 @@ class Decoder:
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        body = json.loads(text)
+        body = json.loads(text.decode())  # from bytes it would guess their encoding first
     except ValueError as error:
         raise FrameError(f"a frame is not JSON: {error}") from error
     except RecursionError as error:

@@ -152,8 +152,11 @@ class Workers:
         except OSError:
             return False
 
-    def receive(self, slot: int) -> tuple[list[Frame], str | None]:
-        """All whole messages that have come, and what is wrong with the worker, if anything is."""
+    def receive(self, slot: int, *, to_the_end: bool = False) -> tuple[list[Frame], str | None]:
+        """The whole messages that have come, and what is wrong with the worker, if anything is.
+
+        One read nearly always brings all; what it leaves makes the socket readable again. `to_the_end`: leave nothing.
+        """
         worker = self._workers[slot]
         frames: list[Frame] = []
         try:
@@ -167,6 +170,8 @@ class Workers:
                     return frames, "more descriptors at once than anybody needs"
                 if not data:
                     worker.at_end = True
+                    return frames, None
+                if frames and not to_the_end:
                     return frames, None
         except BlockingIOError:
             return frames, None

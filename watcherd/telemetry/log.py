@@ -56,6 +56,11 @@ def configure(settings: LogSettings, stream: TextIO | None = None, *, strict: bo
     _listen_to_libraries()
 
 
+def is_heard(level: LogLevel) -> bool:
+    """Whether events of this level are written: to be asked before one that takes work to put together."""
+    return _SEVERITY[level] >= _rules.severity
+
+
 def lost_lines() -> int:
     """How many lines could not be written since the start."""
     return _target.lost

@@ -121,16 +121,21 @@ class Hands:
             self._queue.put(None)
 
     def _work(self, steps: Steps) -> None:
+        given = self.place
+        place = replace(given, steps=steps)
         while (request := self._queue.get()) is not None:
-            reply = self._serve(request, steps)
+            if given is not self.place:
+                given = self.place
+                place = replace(given, steps=steps)
+            reply = self._serve(request, place)
             steps.rest()
             self._send(reply, request)
 
-    def _serve(self, request: Request, steps: Steps) -> Reply:
+    def _serve(self, request: Request, place: Place) -> Reply:
         try:
-            return carry_out(replace(self.place, steps=steps), request)
+            return carry_out(place, request)
         except Exception:  # noqa: BLE001 the thread has to live on, and the loop has to hear of it
-            return _broken(self.place.root, request, steps)
+            return _broken(place.root, request, place.steps)
         finally:
             discard(request)
 

@@ -26,6 +26,7 @@ TABLE = "/proc/self/mountinfo"
 MARKER = b".watcherd-root"
 """A file in a root with some text in it, made by a person: without it, or with another text, it is another root."""
 
+_FDINFO_BYTES = 512  # position, flags, mount and inode: the first lines
 _BY_UUID = b"/dev/disk/by-uuid"
 _FS_IOC_GETFSUUID = 0x8011_1500  # _IOR(0x15, 0, struct fsuuid2): one byte of length, 16 of UUID
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -233,8 +234,12 @@ def _marker(folder: int) -> str:
 
 def mount_number(descriptor: int) -> int:
     """The number of the mount that an open file lies on (proc_pid_fdinfo(5)). Does not touch its file system."""
-    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as info:
-        return int(dict(line.split(b":", 1) for line in info.read().splitlines())[b"mnt_id"])
+    info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(info, _FDINFO_BYTES)  # asked for with each request to a root's hands, so without a file object
+    finally:
+        os.close(info)
+    return int(text.partition(b"mnt_id:")[2].split(None, 1)[0])
 
 
 def _mount_of_descriptor(folder: int) -> Mount:

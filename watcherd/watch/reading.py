@@ -166,8 +166,11 @@ def _read(place: Place, request: Fetch, root: int, directory: int, source: int) 
     if request.stamp is not None and not same(request.stamp, stamp):
         return _refuse(place, request, Disturbed())
     place.steps.at("read")
-    kind = place.kind_of(os.pread(source, WINDOW_BYTES, 0)) if stamp.size_bytes else None
-    obstacle = _obstacle(place, request, source, stamp, kind)
+    head = os.pread(source, WINDOW_BYTES, 0)
+    kind = place.kind_of(head) if head else None
+    obstacle = _obstacle(place, request, stamp, kind)
+    if obstacle is None and mark_of(source, stamp.size_bytes, head) is not None:
+        obstacle = IGNORED_DERIVATIVE
     if kind is None or obstacle is not None:
         return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
     found = tuple(_beside(place, root, request.derivatives))
@@ -197,8 +200,8 @@ def _may_write(directory: int) -> bool:
     return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
 
 
-def _obstacle(place: Place, request: Fetch, source: int, stamp: Stamp, kind: str | None) -> Outcome | None:
-    """Why a source is not copied, by its size and its two ends."""
+def _obstacle(place: Place, request: Fetch, stamp: Stamp, kind: str | None) -> Outcome | None:
+    """Why a source is not copied, by its size and its beginning."""
     if stamp.size_bytes == 0:
         return Ignored(kind="empty")
     if kind is None:
@@ -209,7 +212,7 @@ def _obstacle(place: Place, request: Fetch, source: int, stamp: Stamp, kind: str
     if stamp.size_bytes > request.max_bytes:
         detail = f"{stamp.size_bytes} bytes, and limits.max_bytes allows {request.max_bytes}"
         return Rejected(reason=Reason.TOO_MANY_BYTES, detail=detail)
-    return IGNORED_DERIVATIVE if mark_of(source, stamp.size_bytes) is not None else None
+    return None
 
 
 def _beside(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
