@@ -1,6 +1,7 @@
 """A root under a test's folder, small pictures with and without marks, and what else the tests of the hands share."""
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -93,6 +94,7 @@ def errno_of(call: Callable[..., object], *arguments: object) -> int | None:
 
 @contextmanager
 def no_leak() -> Iterator[None]:
+    gc.collect()  # what earlier tests have left lying about goes before it is counted
     before = descriptors()
     yield
     assert descriptors() == before

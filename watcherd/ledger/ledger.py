@@ -3,10 +3,10 @@
 Responsible for: opening, the transaction of a pass, every write. Reads are in `queries.py`.
 Not responsible for: deciding anything; the ledger says what it was told.
 
-One process writes (it holds the state directory's lock), from one thread, with one commit a pass: the first write
-begins a transaction, `commit()` makes it durable. Readers in other threads open the file for themselves and see what
-was committed. A write that fails takes back everything since the last commit, so what is on disk is always a whole
-pass. `synchronous=FULL`, because a power cut took 300 of 300 commits with NORMAL (measured), at 0.4 ms a commit.
+One process writes (it holds the state directory's lock), from one thread, with at most one commit a pass: the first
+write begins a transaction, `commit()` makes it durable. Readers in other threads open the file for themselves and see
+what was committed. A write that fails takes back everything since the last commit, so what is on disk are always whole
+passes. `synchronous=FULL`, because a power cut took 300 of 300 commits with NORMAL (measured), at 0.4 ms a commit.
 """
 
 import os
