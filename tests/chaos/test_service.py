@@ -302,36 +302,23 @@ def test_real_files_of_many_formats_end_as_they_do_without_the_unit(
     machine.run("install", "--directory", "--mode=777", UP, "/srv/plain")
     machine.run("sh", "-c", f"cp /formats/* {UP} && cp /formats/* /srv/plain")
     settings = '[pool]\nsandbox = "require"\n'
-    install(machine, UP, settings=settings)
     machine.write("/root/plain.toml", QUICK_SETTLE + settings)
-    plain = machine.run(
-        COMMAND,
-        "scan",
-        "/srv/plain",
-        "--state-dir",
-        "/var/lib/plain",
-        "--config",
-        "/root/plain.toml",
-        "--json",
-        check=False,
-    )
-    wanted = {
-        _name(line["source"]): line["outcome"]
-        for line in map(json.loads, plain.stdout.splitlines())
-        if "source" in line
-    }
-
-    def outcomes() -> dict[str, str]:
-        lines = [json.loads(line) for line in machine.journal("watcherd").splitlines() if '"job.done"' in line]
-        return {_name(line["source"]): line["outcome"] for line in lines}
-
-    eventually(lambda: outcomes().keys() == wanted.keys(), within_s=60, what="all files were tried", every_s=0.5)
-    assert outcomes() == wanted
-    assert "rendered" in wanted.values()
+    plain = ("--state-dir", "/var/lib/plain", "--json")
+    machine.run(COMMAND, "scan", "/srv/plain", "--config", "/root/plain.toml", *plain, check=False)
+    wanted = json.loads(machine.run(COMMAND, "status", *plain).stdout)["sources"]
+    assert wanted["done"] > 0
+    install(machine, UP, settings=settings)
+    eventually(lambda: status(machine).get("sources") == wanted, within_s=60, what=f"{wanted}", every_s=0.5)
+    assert sorted(os.listdir(machine.path(UP))) == sorted(os.listdir(machine.path("/srv/plain")))
 
 
-def _name(source: str) -> str:
-    return os.path.basename(source)
+def test_metrics_on_a_port_and_in_a_file_pass_both_doors(machine: Machine) -> None:
+    machine.run("install", "--directory", "--mode=777", "/srv/collected")
+    metrics = '[metrics]\nport = 9464\ntextfile = "/srv/collected/w.prom"\n[daemon]\nmetrics_interval_s = 1.0\n'
+    install(machine, UP, settings=metrics)
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9464/metrics', timeout=10).read().decode())"
+    assert "watcherd_build_info" in machine.run("/usr/bin/python3", "-c", ask).stdout
+    eventually(machine.path("/srv/collected/w.prom").exists, within_s=20, what="the file is written")
 
 
 def test_several_instances_run_beside_each_other(machine: Machine) -> None:

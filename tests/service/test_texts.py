@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from watcherd.config import example
 from watcherd.service.texts import (
     Folder,
+    Needs,
     drop_in,
     first_configuration,
     kernel_settings,
@@ -22,8 +23,8 @@ from watcherd.service.texts import (
 OPT = "/opt/watcherd/bin/watcherd"
 
 
-def settings(*folders: Folder, program: str = OPT) -> list[str]:
-    text = drop_in(folders, program=program, config="/etc/watcherd/config.toml")
+def settings(*folders: Folder, program: str = OPT, needs: Needs | None = None) -> list[str]:
+    text = drop_in(folders, needs or Needs(), program=program, config="/etc/watcherd/config.toml")
     assert text.count("[Service]\n") == 1
     return [line for line in text.splitlines() if line and not line.startswith(("#", "["))]
 
@@ -68,6 +69,17 @@ def test_the_groups_of_the_folders_are_named_once() -> None:
         for name, group in {"a": "ftp", "b": "x", "c": "ftp"}.items()
     ]
     assert settings(*folders)[-1] == "SupplementaryGroups=ftp x"
+
+
+def test_a_port_and_a_file_of_the_metrics_are_let_through() -> None:
+    textfile = Folder(path="/var/lib/prometheus/node-exporter", mount_point="/", group="prometheus")
+    assert settings(Folder(path="/srv/a", mount_point="/"), needs=Needs(written=(textfile,), port=True)) == [
+        "ReadWritePaths=-/srv/a",
+        "ReadWritePaths=-/var/lib/prometheus/node-exporter",
+        "SupplementaryGroups=prometheus",
+        "RestrictAddressFamilies=AF_INET",
+        "IPAddressAllow=localhost",
+    ]
 
 
 def test_names_reach_systemd_as_they_are() -> None:

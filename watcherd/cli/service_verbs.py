@@ -12,6 +12,7 @@ from watcherd.cli.exits import Exit, Stop
 if TYPE_CHECKING:
     from watcherd.service.places import Places
     from watcherd.service.plan import Facts, Package, Step
+    from watcherd.settings import Settings
 
 _user = click.option("--user", is_flag=True, help="A service of your own instead of the machine's; needs no root.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
@@ -95,20 +96,24 @@ def _package() -> "Package":
 def _facts(places: "Places", package: "Package", watch: Sequence[str]) -> "Facts":
     from watcherd.service import facts, texts  # noqa: PLC0415 - not for --help
 
-    configured = _configured(places.config)
-    asked = [_root(path) for path in watch]
+    settings = _settings(places.config)
+    configured = [os.path.realpath(root.path) for root in settings.roots]
+    roots = dict.fromkeys((*configured, *(_root(path) for path in watch)))
     keys = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
-    roots = dict.fromkeys((*configured, *asked))
-    return facts.look(places, program=_program(), configured=configured, roots=roots, kernel_keys=keys)
+    written = [os.path.dirname(os.path.realpath(settings.metrics.textfile))] if settings.metrics.textfile else []
+    needs = texts.Needs(written=tuple(facts.folder(path) for path in written), port=settings.metrics.port != 0)
+    return facts.look(places, program=_program(), configured=configured, roots=roots, kernel_keys=keys, needs=needs)
 
 
-def _configured(file: str) -> list[str]:
-    """The roots of a configuration that is there; it has to be right."""
+def _settings(file: str) -> "Settings":
+    """Those of a configuration that is there, which has to be right; else the defaults."""
+    from watcherd.settings import Settings  # noqa: PLC0415 - not for --help
+
     if not os.path.exists(file):
-        return []
+        return Settings()
     from watcherd.config import load  # noqa: PLC0415 - slow to import, and not always needed
 
-    return [os.path.realpath(root.path) for root in load(file).roots]
+    return load(file)
 
 
 def _root(path: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from watcherd.service import texts
 from watcherd.service.places import NAME, Places
 from watcherd.service.plan import Facts
-from watcherd.service.texts import Folder
+from watcherd.service.texts import Folder, Needs
 from watcherd.watch import mounts
 
 _READ, _WRITE_AND_ENTER = 0o4, 0o3
@@ -24,7 +24,13 @@ _SHELLS = ("bash", "zsh", "fish")
 
 
 def look(
-    places: Places, *, program: str, configured: Iterable[str], roots: Iterable[str], kernel_keys: Iterable[str]
+    places: Places,
+    *,
+    program: str,
+    configured: Iterable[str],
+    roots: Iterable[str],
+    kernel_keys: Iterable[str],
+    needs: Needs | None = None,
 ) -> Facts:
     """The facts for a plan. `roots`: every folder that is to be watched, absolute and without links.
 
@@ -49,6 +55,7 @@ def look(
         kernel_is_writable=os.access("/proc/sys/fs/inotify/max_user_watches", os.W_OK),
         configured=tuple(configured),
         wanted=tuple(folder(path) for path in roots),
+        needs=needs or Needs(),
         systemd_runs=systemd_runs,
         is_enabled=_answers(places, "is-enabled"),
         is_active=systemd_runs and _answers(places, "is-active"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from watcherd.service import texts
 from watcherd.service.places import NAME, Places
-from watcherd.service.texts import Folder
+from watcherd.service.texts import Folder, Needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,7 @@ class Facts:
     configured: tuple[str, ...] = ()
     wanted: tuple[Folder, ...] = ()
     """Every folder that the service shall watch: those of the configuration, then those that were asked for."""
+    needs: Needs = field(default_factory=Needs)
     systemd_runs: bool = True
     is_enabled: bool = False
     is_active: bool = False
@@ -196,7 +197,7 @@ def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
         yield places.sysctl, systemd["60-watcherd-inotify.conf"]
         yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
         yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
-        yield places.drop_in, texts.drop_in(facts.wanted, program=facts.program, config=places.config)
+        yield places.drop_in, texts.drop_in(facts.wanted, facts.needs, program=facts.program, config=places.config)
     yield from zip(places.man_pages, package.man_pages, strict=True)
     for shell, path in places.completions:
         if shell in facts.shells:
@@ -214,7 +215,7 @@ def _missing_folders(facts: Facts, changes: Mapping[str, str]) -> Iterator[str]:
     """The folders above some files that are not there, each once, from the top down."""
     link = () if facts.link == facts.program else (facts.places.link,)
     seen = set(facts.folders)
-    for path in (*changes, *link):
+    for path in (*changes, *link, facts.places.state):
         parts = path.split("/")[1:-1]
         for depth in range(1, len(parts) + 1):
             folder = "/" + "/".join(parts[:depth])
@@ -286,7 +287,7 @@ def _start(facts: Facts, *, changed: bool) -> list[Step]:
 
 
 def _notes(facts: Facts) -> Iterator[Note]:
-    for folder in facts.wanted:
+    for folder in (*facts.wanted, *facts.needs.written):
         if folder.barrier and not facts.places.is_users:
             grant = f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {shlex.quote(folder.path)}"
             yield Note(text=f"{folder.barrier}; a way to let it (with the package acl): {grant}")

@@ -25,6 +25,11 @@ _DROP_IN = """\
 
 [Service]
 """
+_PORT = """\
+# The metrics have a port, for this machine alone.
+RestrictAddressFamilies=AF_INET
+IPAddressAllow=localhost
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +46,22 @@ class Folder:
     barrier: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a configuration needs besides its roots: folders that are written to, a port of this machine."""
+
+    written: tuple[Folder, ...] = ()
+    port: bool = False
+
+
 def unit(text: str, program: str) -> str:
     """A unit file of the package, for the program where it lies."""
-    return text.replace(f"ExecStart={PROGRAM} ", f"ExecStart={_quoted(program)} ") if program != PROGRAM else text
+    return text.replace(f"={PROGRAM} ", f"={_quoted(program)} ") if program != PROGRAM else text
 
 
-def drop_in(folders: Iterable[Folder], *, program: str, config: str) -> str:
-    """What the folders need beyond the unit: to be written to, and to be seen at all."""
-    folders = tuple(folders)
+def drop_in(roots: Iterable[Folder], needs: Needs, *, program: str, config: str) -> str:
+    """What the folders need beyond the unit: to be written to, and to be seen at all. And what listens, to listen."""
+    folders = (*roots, *needs.written)
     places = [*(folder.path for folder in folders), program]
     lines = [_DROP_IN.format(config=config)]
     writable = sorted({writable_path(folder) for folder in folders})
@@ -69,6 +82,8 @@ def drop_in(folders: Iterable[Folder], *, program: str, config: str) -> str:
     groups = sorted({folder.group for folder in folders if folder.group})
     if groups:
         lines.append(f"# The groups that may write to the folders.\nSupplementaryGroups={' '.join(groups)}\n")
+    if needs.port:
+        lines.append(_PORT)
     return "".join(lines)
 
 
