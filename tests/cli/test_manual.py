@@ -1,4 +1,4 @@
-"""The manual pages and completions: everything that there is stands in them, and nothing else can."""
+"""The manual pages: everything that there is stands in them, and nothing else can."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from watcherd.cli import VERBS, watcherd
 from watcherd.cli.exits import Exit
-from watcherd.cli.manual import command_page, completions, configuration_page
+from watcherd.cli.manual import command_page, configuration_page
 from watcherd.config.reading import SECTIONS, VARIANT_KEYS
 from watcherd.settings import RootSettings
 
@@ -94,15 +94,3 @@ def test_the_verb_prints_the_pages() -> None:
     run = CliRunner()
     assert run.invoke(watcherd, ["man"]).output == command_page()
     assert run.invoke(watcherd, ["man", "watcherd.toml"]).output == configuration_page()
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_asks_this_program(shell: str) -> None:
-    text = completions()[shell]
-    assert f"_WATCHERD_COMPLETE={shell}_complete" in text
-    assert set(completions()) == {"bash", "zsh", "fish"}
-    program = shutil.which(shell)
-    if program is None:
-        return
-    done = subprocess.run([program, "-n"], input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")

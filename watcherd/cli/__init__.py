@@ -16,6 +16,7 @@ from typing import NamedTuple
 import click
 
 from watcherd import __version__
+from watcherd.cli import completing
 from watcherd.cli.exits import Exit
 
 
@@ -56,6 +57,8 @@ class LazyGroup(click.Group):
             return None
         module, _, name = VERBS[cmd_name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        if completing.VARIABLE in os.environ:
+            completing.offer_files(command)
         return command
 
     def resolve_command(

@@ -1,4 +1,4 @@
-"""The manual pages and the shells' completions, made from what they describe.
+"""The manual pages, made from what they describe.
 
 watcherd(1) is made from the verbs and their options, watcherd.toml(5) from the example configuration: neither can say
 anything else than the program does. Not responsible for: where they are put (`watcherd.service`).
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from watcherd import __version__
+from watcherd.cli.completing import VARIABLE
 from watcherd.cli.exits import Exit
 
 _RULE = re.compile(r"#? ?-{20,} (?P<title>[a-z]+)\Z")
@@ -35,7 +36,6 @@ _FILES = {
     "/var/lib/watcherd": "What the service knows: its ledger, its lock, its control socket (--state-dir).",
     "~/.local/state/watcherd": "The same of a daemon that somebody runs by hand.",
 }
-_COMPLETE = "_WATCHERD_COMPLETE"
 
 
 # ---------------------------------------------------------------------------------------------------------- watcherd(1)
@@ -85,7 +85,7 @@ def _environment() -> dict[str, str]:
         "WATCHERD_CONFIG": "The configuration file, where --config is not given.",
         "WATCHERD_STATE_DIR": "The state directory, where --state-dir is not given.",
         "STATE_DIRECTORY": "The same, as systemd says it.",
-        _COMPLETE: "bash_source, zsh_source or fish_source prints what the shell needs to complete the command.",
+        VARIABLE: "bash_source, zsh_source or fish_source prints what the shell needs to complete the command.",
     }
 
 
@@ -120,24 +120,6 @@ def _configuration(lines: list[str]) -> Iterator[str]:
                 yield ".br"
             yield _roff(line.lstrip("# ").rstrip())
         in_text = bool(line.strip(" #")) and not ruler
-
-
-# --------------------------------------------------------------------------------------------------------- completion
-
-
-def completions() -> Mapping[str, str]:
-    """What each shell reads to complete the command, by the shell's name: click's own scripts."""
-    from click.shell_completion import ShellComplete, get_completion_class  # noqa: PLC0415 - seldom needed
-
-    from watcherd.cli import watcherd  # noqa: PLC0415 - it imports this module's verb
-
-    found = {}
-    for shell in ("bash", "zsh", "fish"):
-        kind = get_completion_class(shell)
-        assert kind is not None  # noqa: S101 - click has these three
-        # The class's own `source` of bash starts a bash to ask for its version, which may not be there yet.
-        found[shell] = ShellComplete.source(kind(watcherd, {}, "watcherd", _COMPLETE)).lstrip()
-    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------- roff

@@ -80,7 +80,7 @@ def _places(*, user: bool, dry_run: bool) -> "Places":
 
 
 def _package() -> "Package":
-    from watcherd.cli import manual  # noqa: PLC0415 - not for --help
+    from watcherd.cli import completing, manual  # noqa: PLC0415 - not for --help
     from watcherd.config import example  # noqa: PLC0415 - as above
     from watcherd.service.files import systemd_files  # noqa: PLC0415 - as above
     from watcherd.service.plan import Package  # noqa: PLC0415 - as above
@@ -89,7 +89,7 @@ def _package() -> "Package":
         example=example(),
         systemd=systemd_files(),
         man_pages=(manual.command_page(), manual.configuration_page()),
-        completions=manual.completions(),
+        completions=completing.scripts(),
     )
 
 
