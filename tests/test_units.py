@@ -99,7 +99,7 @@ def test_the_template_is_the_service_but_for_what_an_instance_has_of_its_own() -
 @every_unit
 def test_a_unit_says_what_the_daemon_relies_on(unit: Path) -> None:
     wanted = {"Type": "notify", "Restart": "on-failure", "RestartPreventExitStatus": "78", "KillMode": "mixed"}
-    wanted |= {"OOMPolicy": "continue", "ExecReload": "/bin/kill -HUP $MAINPID", "NotifyAccess": "main"}
+    wanted |= {"OOMPolicy": "continue", "ExecReload": "/opt/watcherd/bin/watcherd reload", "NotifyAccess": "main"}
     assert {key: value_of(unit, key) for key in wanted} == wanted
     assert int(value_of(unit, "WatchdogSec")) > 0
 

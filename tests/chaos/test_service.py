@@ -19,6 +19,7 @@ from tests.chaos.audit import half_made, temporary_files
 from tests.chaos.harness import QUICK_SETTLE, eventually
 from tests.chaos.machine import Machine, why_not
 from tests.chaos.pictures import fill, jpeg
+from watcherd.cli import VERBS
 
 COMMAND = "/opt/watcherd/bin/watcherd"
 CONFIG, STATE, UP = "/etc/watcherd/config.toml", "/var/lib/watcherd", "/srv/up"
@@ -485,3 +486,36 @@ def test_a_wrong_configuration_is_tried_once(machine: Machine) -> None:
     journal = machine.journal("watcherd")
     assert 'did you mean "workers"?' in journal
     assert journal.count(f"{CONFIG}:4: ") == 1
+
+
+can_reload = pytest.mark.skipif("reload" not in VERBS, reason="this version has no reload")
+
+
+@can_reload
+def test_a_reload_is_in_force_at_once_in_the_same_process(machine: Machine) -> None:
+    install(machine, UP)
+    fill(machine.path(UP), 2)
+    all_done(machine, 2)
+    pid = main_pid(machine)
+    machine.write(CONFIG, f"{machine.path(CONFIG).read_text()}\n[variants.thumbnail]\n[variants.medium]\n")
+    machine.run("systemctl", "reload", "watcherd")
+    made = [machine.path(f"{UP}/p{number:06}.jpg.medium.jpg") for number in range(2)]
+    eventually(lambda: all(path.exists() for path in made), within_s=30, what="the new variant is made")
+    assert (main_pid(machine), machine.show("watcherd", "SubState")) == (pid, "running")
+
+
+@can_reload
+def test_a_reload_of_a_wrong_configuration_fails_visibly_and_changes_nothing(machine: Machine) -> None:
+    install(machine, UP)
+    pid, right = main_pid(machine), machine.path(CONFIG).read_text()
+    machine.write(CONFIG, f"{right}\n[pool]\nworkres = 3\n")
+    refused = machine.run("systemctl", "reload", "watcherd", check=False)
+    assert refused.returncode != 0
+    assert 'did you mean "workers"?' in machine.journal("watcherd")
+    assert machine.run(COMMAND, "reload", "--state-dir", STATE, check=False).returncode == 78
+    assert (main_pid(machine), machine.show("watcherd", "SubState")) == (pid, "running")
+    fill(machine.path(UP), 1)
+    all_done(machine, 1)
+    machine.write(CONFIG, right)
+    machine.run("systemctl", "reload", "watcherd")
+    assert machine.show("watcherd", "NRestarts") == "0"

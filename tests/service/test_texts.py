@@ -88,10 +88,11 @@ def test_names_reach_systemd_as_they_are() -> None:
 
 
 def test_the_unit_starts_the_program_where_it_lies() -> None:
-    text = f"ExecStart={OPT} run --config /etc/watcherd/%i.toml\n"
+    text = f"ExecStart={OPT} run --config /etc/watcherd/%i.toml\nExecReload={OPT} reload\n"
     assert unit(text, OPT) == text
     assert unit(text, "/srv/my venv/bin/watcherd") == (
         'ExecStart="/srv/my venv/bin/watcherd" run --config /etc/watcherd/%i.toml\n'
+        'ExecReload="/srv/my venv/bin/watcherd" reload\n'
     )
 
 
