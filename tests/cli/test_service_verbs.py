@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from watcherd.cli import watcherd
 from watcherd.cli.exits import Exit
+from watcherd.config import ConfigError
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
     (tmp_path / "home").mkdir()
     (tmp_path / "photos").mkdir()
-    return lambda *arguments: CliRunner().invoke(watcherd, ["service", *arguments])
+    return lambda *arguments: CliRunner(catch_exceptions=False).invoke(watcherd, ["service", *arguments])
 
 
 def test_a_dry_run_says_all_and_does_nothing(verb: Callable[..., Result], tmp_path: Path) -> None:
@@ -34,9 +35,41 @@ def test_a_dry_run_says_all_and_does_nothing(verb: Callable[..., Result], tmp_pa
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_configuration(verb: Callable[..., Result], tmp_path: Path) -> None:
-    done = verb("install", "--user", "--watch", str(tmp_path / "away"), "--dry-run")
-    assert done.exit_code == Exit.CONFIGURATION
-    assert "away is not a folder" in done.stderr
+    with pytest.raises(ConfigError, match="away does not exist"):
+        verb("install", "--user", "--watch", str(tmp_path / "away"), "--dry-run")
+
+
+def test_folders_that_the_daemon_would_refuse_are_refused(verb: Callable[..., Result], tmp_path: Path) -> None:
+    (tmp_path / "photos" / "new").mkdir()
+    folders = [argument for name in ("photos", "photos/new") for argument in ("--watch", str(tmp_path / name))]
+    with pytest.raises(ConfigError, match="lies inside the root"):
+        verb("install", "--user", *folders, "--dry-run")
+    state = tmp_path / "home" / ".local" / "state"
+    state.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="holds the state directory"):
+        verb("install", "--user", "--watch", str(state), "--dry-run")
+
+
+def test_a_folder_that_is_configured_already_is_no_new_one(verb: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "home" / ".config" / "watcherd" / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f'[[roots]]\npath = "{tmp_path}/photos"\n')
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    done = verb("install", "--user", "--watch", str(tmp_path / "link"), "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "the configuration" not in done.stdout.replace("manual of the configuration", "")
+
+
+def test_a_broken_configuration_keeps_nobody_from_uninstalling(verb: Callable[..., Result], tmp_path: Path) -> None:
+    folder = tmp_path / "home" / ".config" / "watcherd"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("[[[")
+    (folder / "installed").write_text("configuration\n")
+    done = verb("uninstall", "--user", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert f"remove {folder}/config.toml" in done.stdout
+    with pytest.raises(ConfigError, match=r"config\.toml:1"):
+        verb("install", "--user", "--dry-run")
 
 
 def test_no_folder_at_all_is_one_too(verb: Callable[..., Result]) -> None:

@@ -37,7 +37,8 @@ def install(*, user: bool, watch: Sequence[str], dry_run: bool) -> None:
     from watcherd.service import plan  # noqa: PLC0415 - not for --help
 
     places, package = _places(user=user, dry_run=dry_run), _package()
-    facts = _facts(places, package, watch)
+    there = _configured(places.config)
+    facts = _facts(places, package, there, _with_folders(there, places, watch))
     try:
         steps = plan.installation(facts, package)
     except plan.Refused as error:
@@ -56,9 +57,10 @@ def uninstall(*, user: bool, keep_data: bool, dry_run: bool) -> None:
     --keep-data is given.
     """
     from watcherd.service import plan  # noqa: PLC0415 - not for --help
+    from watcherd.settings import Settings  # noqa: PLC0415 - as above
 
     places, package = _places(user=user, dry_run=dry_run), _package()
-    facts = _facts(places, package, ())
+    facts = _facts(places, package, Settings(), Settings())  # a configuration can go whatever is wrong with it
     try:
         steps = plan.removal(facts, keep_data=keep_data)
     except plan.Refused as error:
@@ -93,19 +95,38 @@ def _package() -> "Package":
     )
 
 
-def _facts(places: "Places", package: "Package", watch: Sequence[str]) -> "Facts":
+def _facts(places: "Places", package: "Package", there: "Settings", settings: "Settings") -> "Facts":
+    """What is there, for a service that has `there` as its configuration and shall have `settings`."""
     from watcherd.service import facts, texts  # noqa: PLC0415 - not for --help
 
-    settings = _settings(places.config)
-    configured = [os.path.realpath(root.path) for root in settings.roots]
-    roots = dict.fromkeys((*configured, *(_root(path) for path in watch)))
-    keys = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
     written = [os.path.dirname(os.path.realpath(settings.metrics.textfile))] if settings.metrics.textfile else []
-    needs = texts.Needs(written=tuple(facts.folder(path) for path in written), port=settings.metrics.port != 0)
-    return facts.look(places, program=_program(), configured=configured, roots=roots, kernel_keys=keys, needs=needs)
+    return facts.look(
+        places,
+        program=_program(),
+        configured=[os.path.realpath(root.path) for root in there.roots],
+        roots=[root.path for root in settings.roots],
+        kernel_keys=texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"]),
+        needs=texts.Needs(written=tuple(facts.folder(path) for path in written), port=settings.metrics.port != 0),
+    )
 
 
-def _settings(file: str) -> "Settings":
+def _with_folders(settings: "Settings", places: "Places", watch: Sequence[str]) -> "Settings":
+    """The settings that the service will have: those of the configuration that is there, and the folders asked for.
+
+    Raises ConfigError where the daemon would not start with them.
+    """
+    from watcherd.config import from_command_line, validate  # noqa: PLC0415 - not for --help
+
+    known = {os.path.realpath(root.path) for root in settings.roots}
+    asked = dict.fromkeys(path for path in map(os.path.realpath, watch) if path not in known)
+    odd = [path for path in asked if not path.isprintable()]
+    if odd:
+        raise Stop(Exit.CONFIGURATION, f"--watch: a configuration cannot say the name of {odd[0]!r}")
+    file = places.config if known else None
+    return validate(from_command_line(list(asked), settings), places.state, file=file, may_be_missing=known)
+
+
+def _configured(file: str) -> "Settings":
     """Those of a configuration that is there, which has to be right; else the defaults."""
     from watcherd.settings import Settings  # noqa: PLC0415 - not for --help
 
@@ -114,17 +135,6 @@ def _settings(file: str) -> "Settings":
     from watcherd.config import load  # noqa: PLC0415 - slow to import, and not always needed
 
     return load(file)
-
-
-def _root(path: str) -> str:
-    resolved = os.path.realpath(path)
-    if not os.path.isdir(resolved):
-        raise Stop(Exit.CONFIGURATION, f"--watch: {path} is not a folder")
-    try:
-        resolved.encode()
-    except UnicodeEncodeError as error:
-        raise Stop(Exit.CONFIGURATION, f"--watch: the name of {resolved!r} is not UTF-8") from error
-    return resolved
 
 
 def _program() -> str:
