@@ -461,6 +461,29 @@ def test_a_loop_that_turns_is_left_alone_by_the_watchdog(machine: Machine) -> No
     assert machine.show("watcherd", "NRestarts") == "0"
 
 
+@pytest.mark.timeout(180)
+def test_a_root_that_hangs_is_no_reason_for_the_watchdog(machine_with: Callable[..., Machine], disk: str) -> None:
+    """A frozen file system holds up whoever writes to it, in the kernel, where no signal reaches."""
+    machine = machine_with(disk)
+    machine.run("install", "--directory", "--mode=777", UP)
+    machine.run("mkdir", "-p", "/mnt/disk")
+    machine.run("mount", disk, "/mnt/disk")
+    machine.run("chmod", "777", "/mnt/disk")
+    install(machine, UP, "/mnt/disk", unit=f"WatchdogSec=3\n{QUICK_RESTART}")
+    pid = main_pid(machine)
+    fill(machine.path("/mnt/disk"), 1)
+    machine.run("fsfreeze", "--freeze", "/mnt/disk")
+    try:
+        eventually(lambda: _root_state(machine, "/mnt/disk") == "hung", within_s=60, what="the root hangs", every_s=1)
+        fill(machine.path(UP), 3, first=10)
+        all_done(machine, 3)
+        assert main_pid(machine) == pid
+    finally:
+        machine.run("fsfreeze", "--unfreeze", "/mnt/disk")
+    all_done(machine, 4)
+    assert (main_pid(machine), machine.show("watcherd", "NRestarts")) == (pid, "0")
+
+
 def test_a_crash_loop_comes_to_the_start_limit(machine: Machine) -> None:
     limits = (
         "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=100ms\nEnvironment=WATCHERD_WORKER_MODULE=no.such.module\n"
