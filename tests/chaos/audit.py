@@ -227,8 +227,7 @@ def _audit_file(
         return
     row = rows.get(path)
     if row is None:
-        if not os.path.basename(path).startswith(b"."):
-            report.add(path, "the ledger knows nothing of it")
+        _audit_unknown(path, base, report)
         return
     report.states[row.state] += 1
     report.reasons[row.reason] += bool(row.reason)
@@ -238,6 +237,16 @@ def _audit_file(
         _audit_done(path, base, tree, row, variants, report)
     elif not row.detail or (row.state != "ignored" and not row.reason):
         report.add(path, f"is {row.state} without a reason ({row.reason!r}: {row.detail!r})")
+
+
+def _audit_unknown(path: bytes, base: bytes, report: Report) -> None:
+    if _SUFFIX.search(path):
+        with open(os.path.join(base, path), "rb") as file:
+            if _MARK.search(file.read(65_536)):
+                report.add(path, "is left of a source that is not there")
+                return
+    if not os.path.basename(path).startswith(b"."):
+        report.add(path, "the ledger knows nothing of it")
 
 
 def _audit_derivative(
