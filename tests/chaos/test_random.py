@@ -40,7 +40,10 @@ def _check(driver: Driver) -> None:
     problems: list[str] = []
 
     def none_left() -> bool:
-        problems[:] = audit(root, daemon.state).problems
+        try:
+            problems[:] = audit(root, daemon.state).problems
+        except FileNotFoundError as error:  # the daemon still removes what has no source
+            problems[:] = [str(error)]
         return not problems
 
     try:
