@@ -456,7 +456,8 @@ def test_every_number_has_a_range() -> None:
     numbers = {
         (name, f.name) for name, kind in SECTIONS.items() for f in fields(kind) if type(f.default) in {int, float}
     }
-    assert set(rules.RANGES) == numbers | {("variants", "quality"), ("variants", "effort")}
+    of_lists = {("roots", "min_free_bytes"), ("variants", "quality"), ("variants", "effort")}
+    assert set(rules.RANGES) == numbers | of_lists
 
 
 def test_every_default_is_in_its_range() -> None:

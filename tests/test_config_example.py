@@ -16,7 +16,12 @@ FILE = Path(__file__).parent.parent / "config.example.toml"
 
 def with_roots() -> str:
     """The example after its root was uncommented, as a user does."""
-    return re.sub(r"^# (\[\[roots\]\]|path|variants =|on_delete|ignore)", r"\1", FILE.read_text(), flags=re.MULTILINE)
+    return re.sub(
+        r"^# (\[\[roots\]\]|path|variants =|on_delete|ignore|backfill|min_free_bytes)",
+        r"\1",
+        FILE.read_text(),
+        flags=re.MULTILINE,
+    )
 
 
 def test_the_example_loads_to_the_defaults() -> None:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "watcherd"
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
 
 STAGES = {"watch", "queue", "pool", "imaging", "derivatives", "ledger", "telemetry"}
-LEAVES = {"watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.telemetry.events"}
+LEAVES = {"watcherd.backfill", "watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.telemetry.events"}
 BETWEEN_STAGES = {
     *((f"watcherd.watch.{name}", "derivatives") for name in ("hands", "reading", "writing", "tidying")),
     ("watcherd.pool.worker", "imaging"),
@@ -25,8 +25,8 @@ PURE = {
 }
 PURE_FOLDERS = ("watcherd.queue.",)
 VALUE_MODULES = {
-    *("abc", "base64", "bisect", "collections", "dataclasses", "enum", "errno", "fnmatch", "functools", "hashlib"),
-    *("heapq", "itertools", "json", "math", "operator", "re", "shlex", "string", "struct", "types", "typing"),
+    *("abc", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "errno", "fnmatch", "functools"),
+    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "string", "struct", "types", "typing"),
 }
 
 DOORS = {

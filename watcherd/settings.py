@@ -58,6 +58,8 @@ class RootSettings:
     variants: tuple[str, ...] = ()
     on_delete: OnDelete = OnDelete.REMOVE
     ignore: tuple[str, ...] = ()
+    backfill: str = "all"
+    min_free_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

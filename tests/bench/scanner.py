@@ -78,7 +78,7 @@ def main() -> None:
             1,
             os.fsencode(root),
             reader=lambda: Ledger.open(f"{folder}/ledger", read_only=True),
-            wanted=lambda: WANTED,
+            wanted=lambda _: WANTED,
             judge=judge,
             why_ignored=lambda _path: None,
             prunes=lambda _name: None,

@@ -61,7 +61,7 @@ class Bench:
             ROOT,
             os.fsencode(self.root),
             reader=lambda: self.reader(),  # noqa: PLW0108  (tests replace it later)
-            wanted=lambda: self.wanted,
+            wanted=lambda _: self.wanted,
             judge=lambda *args: self.judge(*args),  # noqa: PLW0108
             why_ignored=lambda path: "hidden" if path.rpartition(b"/")[2].startswith(b".") else None,
             prunes=lambda name: "hidden" if name.startswith(b".") else None,

@@ -17,6 +17,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from typing import Any, TypeVar, get_type_hints
 
+from watcherd import backfill
 from watcherd.config import rules
 from watcherd.config.source import Place, SourceFile, meant, read
 from watcherd.model import ColourPolicy, Fit, OutputFormat, Variant
@@ -109,6 +110,10 @@ def _check_root(source: SourceFile, root: RootSettings, place: Place) -> None:
         source.report((*place, "path"), '"path" in [[roots]] must name a folder')
     if "" in root.ignore:
         source.report((*place, "ignore"), 'a pattern of "ignore" in [[roots]] is empty')
+    try:
+        backfill.parse(root.backfill)
+    except ValueError as error:
+        _must_be(source, (*place, "backfill"), str(error), root.backfill)
 
 
 def _variants(source: SourceFile) -> dict[str, Variant | None]:

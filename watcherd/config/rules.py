@@ -73,6 +73,7 @@ RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(
         ("daemon", "metrics_interval_s"): Range(least=1),
         ("daemon", "drain_timeout_s"): Range(least=0, most=_DAY_S),
         ("metrics", "port"): Range(least=1, most=65_535, or_zero=True),
+        ("roots", "min_free_bytes"): Range(least=0),
         ("variants", "quality"): Range(least=1, most=100),
         ("variants", "effort"): Range(least=0, most=9),
     }

@@ -117,8 +117,9 @@ class Composition:
         kind = mount.kind if mount else b""
         current = [(variant.name, variant.format.extension) for variant in variants]
         known = (*current, *(pair for pair in self.ledger.known_variants() if pair not in current))
+        number = self.ledger.root_id(path)
         return WatchedRoot(
-            number=self.ledger.root_id(path),
+            number=number,
             path=path,
             settings=settings,
             variants=variants,
@@ -127,6 +128,7 @@ class Composition:
             network=mounts.is_network(kind),
             keeps_identity=mounts.keeps_identity(kind),
             file_system=mount.number if mount else None,
+            since_s=self.ledger.since_s(number),
         )
 
 

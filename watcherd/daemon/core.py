@@ -15,6 +15,7 @@ from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.crew import CrewReports
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Effect, Moment, WatchedRoot
+from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.intake import Intake
 from watcherd.daemon.outcomes import Outcomes, Settling
@@ -141,6 +142,7 @@ class Core:
             conditions=self.conditions,
             tally=self.tally,
             totals=self.totals,
+            forecasts=Forecasts(roots=self.roots, fleet=self.fleet, force=self.force, totals=self.totals),
             tickets=self._tickets,
         )
         self.departures.back = self.intake.resettle

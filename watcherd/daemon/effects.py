@@ -16,7 +16,7 @@ class WatchedRoot:
 
     `path` is absolute and without symbolic links. On a network file system other clients' writes are not seen as
     events, and times are another machine's; where identity is not kept, inode and ctime mean nothing.
-    `names` says where the derivatives of its sources lie, and how they are called.
+    `names` says where the derivatives of its sources lie, and how they are called. `since_s`: when it was met first.
     """
 
     number: int
@@ -28,6 +28,7 @@ class WatchedRoot:
     network: bool = False
     keeps_identity: bool = True
     file_system: Hashable = None
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from watcherd import backfill
+from watcherd.backfill import Backfill
 from watcherd.daemon.effects import Bind, WatchedRoot
 from watcherd.daemon.statedir import claim
 from watcherd.imaging.decoders import decoder_for
@@ -21,7 +23,7 @@ from watcherd.watch.compare import Wanted
 from watcherd.watch.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
 from watcherd.watch.observer import Observer
-from watcherd.watch.scanner import Scanner
+from watcherd.watch.scanner import Request, Scanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,8 @@ class RootRooms:
             root = replace(root, keeps_identity=self._bound.keeps_identity)
         self.root, self._seen_by = root, seen_by
         self._globs = compile_globs(root.settings.ignore)
-        self._wanted = _wanted(root, seen_by)
+        self._wanted = _wanted(root, seen_by, backfill.parse(root.settings.backfill))
+        self._wanted_all = _wanted(root, seen_by, backfill.ALL)
 
     def _place(self) -> Place:
         return Place(
@@ -111,7 +114,12 @@ class RootRooms:
             keeps_identity=self._wanted.keeps_identity,
             inode=self._bound.inode if self._bound else None,
             mount=self._bound.mount if self._bound else None,
+            min_free_bytes=self.root.settings.min_free_bytes,
         )
+
+    def _wanted_of(self, request: Request) -> Wanted:
+        """What somebody asks for by hand is wanted whole, and so is a folder that has just come; else the backfill."""
+        return self._wanted_all if request.ticket is not None or request.directory else self._wanted
 
     def _scanner(self) -> Scanner:
         """What it asks us for, it asks from its own thread: each answer is one attribute, replaced as a whole."""
@@ -119,7 +127,7 @@ class RootRooms:
             self.root.number,
             self.root.path,
             reader=lambda: Ledger.open(self._house.ledger, read_only=True),
-            wanted=lambda: self._wanted,
+            wanted=self._wanted_of,
             judge=_judge,
             why_ignored=self.why_ignored,
             prunes=lambda name: prunes(name, globs=self._globs),
@@ -129,14 +137,15 @@ class RootRooms:
         )
 
 
-def _wanted(root: WatchedRoot, seen_by: int) -> Wanted:
+def _wanted(root: WatchedRoot, seen_by: int, taken: Backfill) -> Wanted:
     fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
     return Wanted(
-        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by]),
+        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by, taken]),
         fingerprints=fingerprints,
         seen_by=seen_by,
         names=root.names,
         keeps_identity=root.keeps_identity,
+        takes=lambda stamp: taken.takes(stamp, root.since_s),
     )
 
 
@@ -153,6 +162,8 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
     )
     if isinstance(decision, Skip):
         return decision.state
+    if decision.reason is DoReason.NEW and not wanted.takes(stamp):
+        return State.IGNORED
     # What is pending will have its turn without being found again.
     return State.PENDING if decision.reason is DoReason.PENDING else None
 

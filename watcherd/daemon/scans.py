@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.effects import Acknowledge, AskHands, AskScanner, Effect, Moment, WatchedRoot
+from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.intake import Intake
 from watcherd.daemon.tally import Tally
 from watcherd.daemon.totals import Totals
@@ -46,6 +47,7 @@ class Scans:
         conditions: Conditions,
         tally: Tally,
         totals: Totals,
+        forecasts: Forecasts,
         tickets: Iterator[int],
     ) -> None:
         self._ledger = ledger
@@ -54,6 +56,7 @@ class Scans:
         self._conditions = conditions
         self._tally = tally
         self._totals = totals
+        self._forecasts = forecasts
         self._tickets = tickets
 
     def reported(self, item: Found | Listed | Stray | ScanEnded, moment: Moment) -> list[Effect]:
@@ -61,6 +64,7 @@ class Scans:
         match item:
             case Found(root=root, changes=changes, arriving=arriving):
                 self._totals.events.update(change.kind for change in changes)
+                self._forecasts.found(root, changes)
                 effects = [effect for change in changes for effect in self._intake.found(change, arriving, moment)]
                 return [*effects, Acknowledge(root=root)]
             case Listed():
@@ -82,7 +86,10 @@ class Scans:
     def _after_scan(self, item: ScanEnded, moment: Moment) -> list[Effect]:
         match item.result:
             case ScanResult.COMPLETE:
-                if item.identity and item.identity != self._ledger.identity(item.root):
+                known = self._ledger.identity(item.root)
+                if not known and item.ticket is None:
+                    self._forecasts.tell(item.root, moment)
+                if item.identity and item.identity != known:
                     self._ledger.set_identity(item.root, item.identity)
                 return []
             case ScanResult.ROOT_EMPTIED:

@@ -197,7 +197,11 @@ class Ledger(Queries):
         if row is not None:
             return int(row[0])
         self._begin()
-        return int(self._write("INSERT INTO root (path) VALUES (?) RETURNING id", path).fetchall()[0][0])
+        return int(
+            self._write(
+                "INSERT INTO root (path, since_s) VALUES (?, CAST(strftime('%s', 'now') AS REAL)) RETURNING id", path
+            ).fetchall()[0][0]
+        )
 
     def drop_root(self, root: int) -> None:
         """Forget a root and all that is in it."""

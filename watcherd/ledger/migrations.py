@@ -7,7 +7,7 @@ Not responsible for: what is written into the tables. Imported by the writer onl
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from watcherd.ledger.schema import FIRST_SCHEMA, MOVES
+from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, MOVES
 
 MIGRATION_SET = "watcherd"
 
@@ -25,4 +25,11 @@ def m001_first_schema(db: Database) -> None:
 def m002_moves(db: Database) -> None:
     """Finding a moved file by its inode, and what waits by its size; the brake of a root."""
     for statement in MOVES:
+        db.execute(statement)
+
+
+@migrations()
+def m003_first_contact(db: Database) -> None:
+    """Since when a root is known."""
+    for statement in FIRST_CONTACT:
         db.execute(statement)

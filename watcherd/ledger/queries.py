@@ -127,6 +127,11 @@ class Queries:
         sql = "SELECT 1 FROM source WHERE state = 0 AND size_bytes = ? AND gone_at_s IS NULL LIMIT 1"
         return self._run(sql, size_bytes).fetchone() is not None
 
+    def since_s(self, root: int) -> float:
+        """When a root was met for the first time (wall clock)."""
+        row = self._run("SELECT since_s FROM root WHERE id = ?", root).fetchone()
+        return float(row[0] or 0.0) if row else 0.0
+
     def held_since_s(self, root: int) -> float | None:
         """Since when (wall clock) the brake of a root keeps the derivatives of its gone sources."""
         row = self._run("SELECT held_since_s FROM root WHERE id = ?", root).fetchone()

@@ -11,7 +11,7 @@ failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
-STEPS = ("m001_first_schema", "m002_moves")
+STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact")
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (
@@ -67,3 +67,9 @@ MOVES = (
 )
 """A moved file is found by its inode; a file of the size of a gone one may be that one; `held_since_s` is since when a
 root's brake holds the derivatives of its gone sources back."""
+
+FIRST_CONTACT = (
+    "ALTER TABLE root ADD COLUMN since_s REAL",
+    "UPDATE root SET since_s = CAST(strftime('%s', 'now') AS REAL)",
+)
+"""When a root was met for the first time: what came later is an upload, whatever the backfill leaves out."""

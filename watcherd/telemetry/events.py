@@ -65,6 +65,12 @@ EVENTS: Mapping[str, Event] = _table(
         "root directory directories sources found unchanged ignored errors elapsed_s",
         "The comparison is complete.",
     ),
+    (
+        _I,
+        "backfill.forecast",
+        "root sources bytes_in bytes_out hours workers measured",
+        "A root was met for the first time: so much is to do in it, and so long it will take.",
+    ),
     (_W, "scan.unreadable", "root directory errno cause", "A folder cannot be read; what lies in it is left alone."),
     # --------------------------------------------------------------------------------------------------------- jobs
     (

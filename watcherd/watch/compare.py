@@ -18,7 +18,8 @@ class Wanted(NamedTuple):
     """What the configuration asks of a root's sources, in one value that is replaced as a whole.
 
     `recipe_set` is any number that changes when a resting source may need a look again: with the fingerprints and the
-    ignore rules. `names` says where derivatives lie and how they are called, now and ever.
+    ignore rules. `names` says where derivatives lie and how they are called, now and ever. `takes` says whether a file
+    that the ledger does not know is done at all.
     """
 
     recipe_set: int
@@ -26,6 +27,7 @@ class Wanted(NamedTuple):
     seen_by: int
     names: Names
     keeps_identity: bool = True
+    takes: Callable[[Stamp], bool] = lambda _: True
 
 
 class Judge(Protocol):

@@ -72,6 +72,7 @@ class Place:
     not even read (a folder of videos is no small thing). With `inode` and `mount`, a request ends with ESTALE unless
     the folder at `path` has this inode, and lies on the mount of this number: what a missing disk leaves behind is an
     empty folder, and nothing in it is a deletion.
+    While less than `min_free_bytes` is free, nothing is written, as if the file system were full.
     `keeps_identity` says whether inode and ctime count in a stamp (`mounts.py` knows). `steps` is the thread's own.
     """
 
@@ -84,6 +85,7 @@ class Place:
     refusal_of: Callable[[str], Rejected | Ignored | None] = lambda _: None
     inode: int | None = None
     mount: int | None = None
+    min_free_bytes: int = 0
     keeps_identity: bool = True
     steps: Steps = field(default_factory=Steps, compare=False)
 
@@ -106,6 +108,15 @@ class Place:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def require_room(self, directory: int) -> None:
+        """Raise ENOSPC where less is free on the file system of an open folder than shall stay free."""
+        if not self.min_free_bytes:
+            return
+        self.steps.at("statvfs")
+        space = os.fstatvfs(directory)
+        if space.f_bavail * space.f_frsize < self.min_free_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def fault(self, ticket: int, path: bytes, error: OSError) -> Fault:
         """What went wrong at the step that was reached."""

@@ -26,7 +26,7 @@ _EIO_FILES = 3
 
 PAUSING = {
     errno.EROFS: "the file system is read-only",
-    errno.ENOSPC: "no space is left on the file system",
+    errno.ENOSPC: "no space is left on the file system (or less than min_free_bytes)",
     errno.EDQUOT: "the disk quota is used up",
     errno.ESTALE: "the server does not know this folder any more",
     errno.ENOTCONN: "the file system's server is not connected",

@@ -68,7 +68,7 @@ def _common(*directories: bytes) -> bytes:
 class Scanner:
     """A root's scanner. All methods may be called from any thread; everything handed in is called in the scanner's.
 
-    `reader` opens the ledger for one scan; `wanted` gives what the configuration asks; the rest: see `Rules`.
+    `reader` opens the ledger for one scan; `wanted` gives what the configuration asks of a scan; the rest: see `Rules`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Scanner:
         path: bytes,
         *,
         reader: Callable[[], Reader],
-        wanted: Callable[[], Wanted],
+        wanted: Callable[[Request], Wanted],
         judge: Judge,
         why_ignored: Callable[[bytes], str | None],
         prunes: Callable[[bytes], str | None],
@@ -154,7 +154,12 @@ class Scanner:
             with closing(self._reader()) as reader:
                 outlet = _Outlet(self._root, request, self._post, self._unanswered, self._stopping)
                 walk = Walk(
-                    self._root, descriptor, reader=reader, wanted=self._wanted(), rules=self._rules, outlet=outlet
+                    self._root,
+                    descriptor,
+                    reader=reader,
+                    wanted=self._wanted(request),
+                    rules=self._rules,
+                    outlet=outlet,
                 )
                 result, number = walk.run(request.directory)
         finally:

@@ -102,6 +102,8 @@ def _publish(place: Place, request: Publish) -> publishing.Result | Outcome:
         root = stack.enter_context(place.opened())
         folders = {folder: stack.enter_context(place.folder(root, folder)) for folder in _folders(request)}
         directory = folders[folder]
+        for derivatives in {files.split(item.path)[0] for item in request.items}:
+            place.require_room(folders[derivatives])
         like = _stat_source(place, directory, name, request.stamp)
         if not isinstance(like, os.stat_result):
             return like
@@ -153,6 +155,7 @@ def probe(place: Place, request: Probe) -> Probed:
                 return told(ok=False, errno=errno.ESTALE, operation="open_root", file_system=file_system)
             space = os.fstatvfs(root)
             told = partial(told, free_bytes=space.f_bavail * space.f_frsize, free_files=space.f_favail)
+            place.require_room(root)
             _try_to_write(place, root)
     except OSError as error:
         number = error.errno or errno.EIO
