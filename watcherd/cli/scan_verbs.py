@@ -26,9 +26,16 @@ Report = Callable[[Counts, int], None]
 @config_option
 @state_dir_option
 @click.option("--variant", "variants", metavar="NAME", multiple=True, help="Make only this variant; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Only say how many there are to do, for how long, and how many bytes.")
 @json_option
 def scan(
-    places: Sequence[str], config: str | None, state_dir: str | None, variants: Sequence[str], *, as_json: bool
+    places: Sequence[str],
+    config: str | None,
+    state_dir: str | None,
+    variants: Sequence[str],
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Bring the derivatives of everything below the folders up to date once, then exit.
 
@@ -42,6 +49,8 @@ def scan(
     paths = [_resolved(place) for place in places]
     folder = state_directory(state_dir)
     settings = _settings(config, variants)
+    if dry_run:
+        return _foretell(paths, folder, settings, seen_roots(folder), as_json=as_json)
     started = time.monotonic()
     with _reporter(as_json=as_json) as report:
         # A daemon works by its own settings: with others, the lock decides whether it can be done beside it.
@@ -130,6 +139,43 @@ def _by_ourselves(
     places = tuple(_place(path, roots) for path in paths)
     with hold(folder) as state:
         return oneshot.scan(settings, state, places, progress=report)
+
+
+def _foretell(paths: list[str], folder: str, settings: "Settings", known: frozenset[str], *, as_json: bool) -> int:
+    from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
+    from watcherd.daemon import outlook  # noqa: PLC0415 - as above
+    from watcherd.telemetry.log import configure  # noqa: PLC0415 - as above
+
+    configure(replace(settings.log, level=_quieter(settings)))
+    roots = _roots(paths, settings, known, folder)
+    with hold(folder) as state:
+        seen = outlook.look(settings, state, tuple(_place(path, roots) for path in paths))
+    told = {
+        "message_type": "forecast",
+        "sources": seen.sources,
+        "bytes_in": seen.size_bytes,
+        "bytes_out": seen.forecast.bytes_out,
+        "seconds": round(seen.forecast.seconds, 1),
+        "measured": seen.forecast.measured,
+        "resting": seen.resting,
+        "unreadable": seen.unreadable,
+    }
+    click.echo(json.dumps(told) if as_json else _forecast_text(told))
+    return Exit.SOME_FAILED if seen.unreadable else Exit.OK
+
+
+def _forecast_text(told: dict[str, Any]) -> str:
+    how = "measured on some of them" if told["measured"] else "assumed: there are too few to measure"
+    return (
+        f"{told['sources']:,} sources to do ({told['bytes_in'] / 1e9:.1f} GB), {told['resting']:,} need nothing\n"
+        f"about {_duration(told['seconds'])} and {told['bytes_out'] / 1e9:.2f} GB of derivatives ({how})"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _roots(paths: list[str], settings: "Settings", known: frozenset[str], folder: str) -> "list[RootSettings]":

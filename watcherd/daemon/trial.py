@@ -30,6 +30,8 @@ class Trial:
         self._workers = Workers(sandbox=sandbox)
         self._within_s = within_s
         self._jobs = 0
+        self.bytes_out = 0
+        """Size of all the pictures that were made and thrown away."""
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +82,7 @@ class Trial:
             frames, wrong = self._workers.receive(_SLOT)
             for frame in frames:
                 for descriptor in frame.descriptors:
+                    self.bytes_out += os.fstat(descriptor).st_size
                     os.close(descriptor)
             if wrong is not None or self._workers[_SLOT].at_end:
                 raise TrialError(self._ended(wrong))

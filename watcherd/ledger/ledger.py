@@ -28,6 +28,7 @@ from watcherd.ledger.rows import (
     source_values,
     widened,
 )
+from watcherd.ledger.schema import NOW_S
 from watcherd.model import Derivative, Entry, Source, State, Verdict
 
 if TYPE_CHECKING:
@@ -197,11 +198,8 @@ class Ledger(Queries):
         if row is not None:
             return int(row[0])
         self._begin()
-        return int(
-            self._write(
-                "INSERT INTO root (path, since_s) VALUES (?, CAST(strftime('%s', 'now') AS REAL)) RETURNING id", path
-            ).fetchall()[0][0]
-        )
+        sql = f"INSERT INTO root (path, since_s) VALUES (?, {NOW_S}) RETURNING id"  # noqa: S608  a constant of ours
+        return int(self._write(sql, path).fetchall()[0][0])
 
     def drop_root(self, root: int) -> None:
         """Forget a root and all that is in it."""

@@ -68,8 +68,11 @@ MOVES = (
 """A moved file is found by its inode; a file of the size of a gone one may be that one; `held_since_s` is since when a
 root's brake holds the derivatives of its gone sources back."""
 
+NOW_S = "(julianday('now') - 2440587.5) * 86400.0"
+"""The wall clock to the millisecond, as SQLite before 3.42 can tell it."""
+
 FIRST_CONTACT = (
     "ALTER TABLE root ADD COLUMN since_s REAL",
-    "UPDATE root SET since_s = CAST(strftime('%s', 'now') AS REAL)",
+    f"UPDATE root SET since_s = {NOW_S}",  # noqa: S608  a constant
 )
 """When a root was met for the first time: what came later is an upload, whatever the backfill leaves out."""
