@@ -26,7 +26,20 @@ PURE = {
 PURE_FOLDERS = ("watcherd.queue.",)
 VALUE_MODULES = {
     *("abc", "base64", "bisect", "collections", "dataclasses", "datetime", "enum", "errno", "fnmatch", "functools"),
-    *("hashlib", "heapq", "itertools", "json", "math", "operator", "re", "shlex", "string", "struct", "types", "typing"),
+    *(
+        "hashlib",
+        "heapq",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "shlex",
+        "string",
+        "struct",
+        "types",
+        "typing",
+    ),
 }
 
 DOORS = {
