@@ -26,7 +26,7 @@ _READ_BYTES = 64 * 1024
 _MAX_READS = 16
 _STDERR_TAIL_BYTES = 2_000
 _CLOSE_S = 5.0
-_STATM_BYTES = 256
+_STAT_BYTES = 1_024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _NOT_FOR_WORKERS = (
@@ -48,7 +48,7 @@ class Worker:
     pidfd: int
     connection: socket.socket
     stderr: int
-    statm: int
+    stat: int
     decoder: Decoder
     stop_reason: StopReason | None = None
     at_end: bool = False
@@ -118,10 +118,10 @@ class Workers:
             undo.callback(_end_now, process)
             pidfd = os.pidfd_open(process.pid)
             undo.callback(os.close, pidfd)
-            statm = os.open(f"/proc/{process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+            stat = os.open(f"/proc/{process.pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
             undo.pop_all()
         ours.setblocking(False)
-        worker = Worker(slot, process, pidfd, ours, stderr, statm, Decoder())
+        worker = Worker(slot, process, pidfd, ours, stderr, stat, Decoder())
         self._workers[slot] = worker
         return worker
 
@@ -239,18 +239,14 @@ class Workers:
     def use(self, slot: int) -> tuple[int, float]:
         """The worker's resident memory now, and its CPU seconds so far (proc(5), stat); zeros where it is gone."""
         try:
-            with open(f"/proc/{self._workers[slot].pid}/stat", encoding="ascii", errors="replace") as stat:
-                fields = stat.read().rpartition(")")[2].split()
+            fields = os.pread(self._workers[slot].stat, _STAT_BYTES, 0).rpartition(b")")[2].split()
             return int(fields[21]) * _PAGE_BYTES, (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
         except (OSError, IndexError, KeyError):
             return 0, 0.0
 
     def rss_bytes(self, slot: int) -> int:
         """The worker's resident memory now; 0 where it is gone."""
-        try:
-            return int(os.pread(self._workers[slot].statm, _STATM_BYTES, 0).split()[1]) * _PAGE_BYTES
-        except (OSError, IndexError, KeyError):
-            return 0
+        return self.use(slot)[0]
 
 
 def _environment() -> dict[str, str]:
@@ -284,4 +280,4 @@ def _close(worker: Worker) -> None:
     worker.connection.close()
     os.close(worker.pidfd)
     os.close(worker.stderr)
-    os.close(worker.statm)
+    os.close(worker.stat)

@@ -107,7 +107,7 @@ class Supervisor:
             worker.connection.close()
             os.close(worker.pidfd)
             os.close(worker.stderr)
-            os.close(worker.statm)
+            os.close(worker.stat)
 
     def _post(self, item: Cancel | Close) -> None:
         with self._lock:
