@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from watcherd.service.texts import PROGRAM, Folder, Needs, drop_in
 from watcherd.settings import DaemonSettings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -60,6 +61,25 @@ def exposure(program: str, unit: Path) -> float:
 
 @pytest.mark.parametrize("unit", [SERVICE, TEMPLATE], ids=lambda path: path.name)
 def test_a_system_unit_leaves_little_open(analyze: str, unit: Path) -> None:
+    assert exposure(analyze, unit) <= MOST_EXPOSURE
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        Folder(path="/srv/uploads", mount_point="/", group="ftp"),
+        Folder(path="/data", mount_point="/data"),
+        Folder(path="/mnt/disk/photos", mount_point="/mnt/disk"),
+        Folder(path="/home/ann/photos", mount_point="/home"),
+    ],
+    ids=lambda folder: folder.path,
+)
+def test_what_a_folder_needs_opens_little_more(analyze: str, folder: Folder, tmp_path: Path) -> None:
+    unit = tmp_path / SERVICE.name
+    shutil.copy(SERVICE, unit)
+    (tmp_path / f"{SERVICE.name}.d").mkdir()
+    text = drop_in([folder], Needs(), program=PROGRAM, config="/etc/watcherd/config.toml")
+    (tmp_path / f"{SERVICE.name}.d" / "10-roots.conf").write_text(text)
     assert exposure(analyze, unit) <= MOST_EXPOSURE
 
 
