@@ -17,7 +17,7 @@ FILE = Path(__file__).parent.parent / "config.example.toml"
 def with_roots() -> str:
     """The example after its root was uncommented, as a user does."""
     return re.sub(
-        r"^# (\[\[roots\]\]|path|variants =|on_delete|ignore|backfill|min_free_bytes)",
+        r"^# (\[\[roots\]\]|path|variants =|on_delete|ignore|backfill|min_free_bytes|svg)",
         r"\1",
         FILE.read_text(),
         flags=re.MULTILINE,

@@ -60,6 +60,7 @@ class RootSettings:
     ignore: tuple[str, ...] = ()
     backfill: str = "all"
     min_free_bytes: int = 0
+    svg: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

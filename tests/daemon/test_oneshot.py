@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.imaging.pictures import quarters, saved
 from watcherd.daemon.oneshot import ScanPlace, scan
 from watcherd.daemon.statedir import StateDirectory
+from watcherd.imaging import decoders
 from watcherd.settings import RootSettings, Settings
 from watcherd.watch import walk
 
@@ -35,3 +37,60 @@ def test_the_report_counts_what_could_not_be_looked_at(tmp_path: Path, monkeypat
     report = scan(Settings(), StateDirectory(tmp_path / "state"), (place,), progress=lambda _counts, _left: None)
 
     assert (report.unreadable, report.counts["sources"]) == (1, 0)
+
+
+DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200"><rect width="99" height="99"/></svg>'
+
+
+class Folders:
+    """Folders of uploads, scanned again and again with the same ledger."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.state = StateDirectory(place / "state")
+        (place / "state").mkdir()
+
+    def scan(self, *roots: RootSettings) -> dict[str, int]:
+        """The counts of a scan over these roots that are not zero."""
+        places = tuple(ScanPlace(root=root, path=b"", is_file=False) for root in roots)
+        counts = scan(Settings(roots=roots), self.state, places, progress=lambda _counts, _left: None).counts
+        return {name: count for name, count in counts.items() if count}
+
+    def root(self, name: str, *, svg: bool = False) -> RootSettings:
+        return RootSettings(path=os.fspath(self.place / name), svg=svg)
+
+    def put(self, folder: str, name: str, content: bytes) -> Path:
+        path = self.place / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (1e9, 1e9))
+        return path
+
+
+def test_svg_is_taken_up_when_its_root_allows_it_and_in_no_other_root(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    path = folders.put("one", "a.svg", DRAWING)
+    assert folders.scan(folders.root("one")) == {"sources": 1, "rejected": 1}
+    assert folders.scan(folders.root("one")) == {"sources": 1, "rejected": 1}
+
+    allowed = folders.root("one", svg=True)
+    assert folders.scan(allowed)["rendered"] == 1
+    assert path.with_name("a.svg.thumbnail.jpg").exists()
+    assert folders.scan(allowed) == {"sources": 1, "unchanged": 1}
+
+    folders.put("two", "b.svg", DRAWING + b" ")
+    assert folders.scan(allowed, folders.root("two")) == {"sources": 2, "unchanged": 1, "rejected": 1}
+
+
+def test_a_picture_is_taken_up_when_its_extra_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = Folders(tmp_path)
+    path = folders.put("one", "a.heic", saved(quarters(), "HEIF"))
+    version = decoders._version
+    with monkeypatch.context() as without:
+        without.setattr(decoders, "_is_installed", lambda _: False)
+        without.setattr(decoders, "_version", lambda package: "" if package == "pillow-heif" else version(package))
+        decoders.decoder_table.cache_clear()
+        assert folders.scan(folders.root("one")) == {"sources": 1, "rejected": 1}
+    decoders.decoder_table.cache_clear()
+    assert folders.scan(folders.root("one"))["rendered"] == 1
+    assert path.with_name("a.heic.preview.jpg").exists()

@@ -30,10 +30,12 @@ def test_a_missing_extra_is_named_with_its_command(kind: Kind, what: str, monkey
     )
 
 
-def test_svg_is_refused() -> None:
+def test_svg_is_refused_unless_it_is_allowed() -> None:
     made = decoder_for(Kind.SVG)
     assert isinstance(made, Rejected)
     assert made.reason is Reason.UNSUPPORTED
+    assert "svg = true" in made.detail
+    assert decoder_for(Kind.SVG, svg=True) is DECODERS[Kind.SVG]
 
 
 def test_every_kind_has_its_row() -> None:

@@ -68,13 +68,19 @@ def test_after_warming_up_nothing_is_imported_and_no_file_is_opened() -> None:
     assert result.stdout == "[] []\n"
 
 
-SVG = "import pyvips; from watcherd.imaging.warm import warm_up; warm_up(); pyvips.Image.new_from_buffer(b'<svg/>', '')"
+STRANGE = """
+import pyvips
+from watcherd.imaging.warm import warm_up
+warm_up()
+pyvips.Image.csvload_source(pyvips.Source.new_from_memory(b"1,2"))
+"""
 
 
 def test_a_warm_worker_refuses_loaders_that_are_not_in_the_table() -> None:
-    result = subprocess.run([sys.executable, "-c", SVG], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", STRANGE], capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "pyvips.error.Error" in result.stderr
+    assert "blocked" in result.stderr
 
 
 STARVED = """

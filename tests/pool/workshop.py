@@ -73,6 +73,7 @@ class Bench:
             limits=LimitSettings(),
             has_holes=options.get("has_holes", False),
             tolerant=options.get("tolerant", False),
+            svg=options.get("svg", False),
         )
         descriptor = sealed(content)
         try:

@@ -157,6 +157,7 @@ def work_of(attempt: Attempt, fetched: Fetched, limits: LimitSettings) -> Work:
         has_holes=fetched.has_holes,
         tolerant=attempt.job.tolerant,
         other_decoder=attempt.other_decoder,
+        svg=attempt.root.settings.svg,
     )
 
 

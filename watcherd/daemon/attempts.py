@@ -176,8 +176,7 @@ class Attempts:
         self._by_ticket[attempt.ticket] = attempt
         self._by_source[job.source] = attempt
         self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
-        request = one.fetch_of(attempt, self._force.settings.limits.max_bytes)
-        return AskHands(root=root.number, request=request)
+        return AskHands(root=root.number, request=one.fetch_of(attempt, self._force.settings.limits.max_bytes))
 
     def _assign(self, slot: int, moment: Moment) -> list[Effect]:
         waiting = [a for a in self._by_ticket.values() if a.phase is Phase.FETCHED]
@@ -259,7 +258,7 @@ class Attempts:
         attempt.digest, attempt.header = message.digest, message.header
         if message.digest in self._digests:
             return self._later(attempt, moment)
-        known = self._outcomes.known(attempt.job, message.digest)
+        known = self._outcomes.known(attempt, message.digest)
         if known is not None:
             return [*self._let_go(attempt, moment), *self._conclude(attempt, known, moment)]
         seen = one.compare(attempt, self._ledger.entry(attempt.job.source))

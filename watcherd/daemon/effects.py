@@ -30,6 +30,10 @@ class WatchedRoot:
     file_system: Hashable = None
     since_s: float = 0.0
 
+    def seen_by(self, in_force: int) -> int:
+        """What a rejection of one of its sources holds for: decoders and limits, and whether SVG is allowed here."""
+        return in_force ^ self.settings.svg
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:

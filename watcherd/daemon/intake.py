@@ -253,7 +253,7 @@ class Intake:
             entry,
             fingerprints={variant.name: variant.fingerprint for variant in root.variants},
             present=None,
-            seen_by=self._force.seen_by,
+            seen_by=root.seen_by(self._force.seen_by),
             keeps_identity=root.keeps_identity,
             arriving=settled.arriving,
         )

@@ -91,12 +91,12 @@ class Outcomes:
 
     # ---- questions
 
-    def known(self, job: Job, digest: bytes) -> Rejected | None:
+    def known(self, attempt: "Attempt", digest: bytes) -> Rejected | None:
         """The verdict on a content, while decoder table and limits are the same. A manual wish asks anew."""
-        if job.job_class is JobClass.MANUAL or job.tolerant:
+        if attempt.job.job_class is JobClass.MANUAL or attempt.job.tolerant:
             return None
         verdict = self._ledger.verdict(digest)
-        if verdict is None or verdict.seen_by != self._force.seen_by:
+        if verdict is None or verdict.seen_by != attempt.root.seen_by(self._force.seen_by):
             return None
         return Rejected(reason=verdict.reason, detail=verdict.detail)
 
@@ -162,7 +162,8 @@ class Outcomes:
         unread = attempt.digest is None and isinstance(outcome, Ignored | Rejected)
         if unread or attempt.digest not in {None, entry.digest}:  # what was known is (perhaps) of another content
             entry = replace(entry, digest=None, width=0, height=0, phash=None, dhash=None, captured="")
-        entry = replace(entry, stamp=stamp, digest=attempt.digest or entry.digest, in_hand=False, gone_at_s=None)
+        seen_by, digest = attempt.root.seen_by(self._force.seen_by), attempt.digest or entry.digest
+        entry = replace(entry, stamp=stamp, digest=digest, seen_by=seen_by, in_hand=False, gone_at_s=None)
         match outcome:
             case Vanished():
                 self._ledger.record(replace(entry, state=State.PENDING))
@@ -211,9 +212,7 @@ class Outcomes:
         return self.settling
 
     def _record(self, entry: Entry, state: State, reason: Reason | None, detail: str) -> None:
-        done = replace(
-            entry, state=state, reason=reason, detail=detail, seen_by=self._force.seen_by, not_before_at_s=None
-        )
+        done = replace(entry, state=state, reason=reason, detail=detail, not_before_at_s=None)
         self._ledger.record(done)
 
     def _done(self, attempt: "Attempt", entry: Entry) -> None:
@@ -264,11 +263,15 @@ class Outcomes:
         derivatives = _merged(entry.derivatives, attempt) if attempt.right else entry.derivatives
         self._record(replace(entry, derivatives=derivatives), state, outcome.reason, outcome.detail)
         if verdict is None and attempt.digest and outcome.reason not in _BY_PATH:
-            self._judge(attempt.digest, outcome.reason, outcome.detail, quarantined=False)
+            self._judge(attempt, outcome.reason, outcome.detail, quarantined=False)
 
-    def _judge(self, digest: bytes, reason: Reason, detail: str, *, quarantined: bool) -> None:
+    def _judge(self, attempt: "Attempt", reason: Reason, detail: str, *, quarantined: bool) -> None:
+        """Remember it of the content, if that is known."""
+        if not attempt.digest:
+            return
+        seen_by = attempt.root.seen_by(self._force.seen_by)
         self._ledger.put_verdict(
-            Verdict(digest=digest, seen_by=self._force.seen_by, quarantined=quarantined, reason=reason, detail=detail)
+            Verdict(digest=attempt.digest, seen_by=seen_by, quarantined=quarantined, reason=reason, detail=detail)
         )
 
     def _retry(self, attempt: "Attempt", entry: Entry, outcome: Failed | TimedOut | Crashed, moment: Moment) -> None:
@@ -287,8 +290,7 @@ class Outcomes:
         if decision.state is State.FAILED:
             log.error("job.failed", source=_path(attempt), reason=decision.reason, detail=decision.detail)
             return
-        if attempt.digest:
-            self._judge(attempt.digest, decision.reason, decision.detail, quarantined=True)
+        self._judge(attempt, decision.reason, decision.detail, quarantined=True)
         log.warning("job.quarantined", source=_path(attempt), reason=decision.reason, detail=decision.detail)
 
     def _again(self, attempt: "Attempt", entry: Entry, decision: Again, moment: Moment) -> None:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from watcherd import backfill
 from watcherd.backfill import Backfill
@@ -109,7 +110,7 @@ class RootRooms:
             instance=self._house.instance,
             run=self._house.run,
             kind_of=kind_of,
-            refusal_of=_refusal_of,
+            refusal_of=partial(_refusal_of, svg=self.root.settings.svg),
             names=self.root.names,
             keeps_identity=self._wanted.keeps_identity,
             inode=self._bound.inode if self._bound else None,
@@ -137,7 +138,8 @@ class RootRooms:
         )
 
 
-def _wanted(root: WatchedRoot, seen_by: int, taken: Backfill) -> Wanted:
+def _wanted(root: WatchedRoot, in_force: int, taken: Backfill) -> Wanted:
+    seen_by = root.seen_by(in_force)
     fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
     return Wanted(
         recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by, taken]),
@@ -168,12 +170,12 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
     return State.PENDING if decision.reason is DoReason.PENDING else None
 
 
-def _refusal_of(kind: str) -> Rejected | Ignored | None:
+def _refusal_of(kind: str, *, svg: bool) -> Rejected | Ignored | None:
     """Why a kind cannot be decoded by what is installed here; None where it can.
 
     A video or a document is no picture: without the extra that makes one of it, it is none of our business.
     """
-    decoder = decoder_for(Kind(kind))
+    decoder = decoder_for(Kind(kind), svg=svg)
     if not isinstance(decoder, Rejected):
         return None
     return Ignored(kind=kind) if kind in NO_PICTURES else decoder

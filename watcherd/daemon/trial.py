@@ -57,7 +57,14 @@ class Trial:
         if _SLOT not in self._workers:
             self.start()
         self._jobs += 1
-        work = Work(job=self._jobs, variants=tuple(variants), limits=LimitSettings(), has_holes=False, tolerant=False)
+        work = Work(
+            job=self._jobs,
+            variants=tuple(variants),
+            limits=LimitSettings(),
+            has_holes=False,
+            tolerant=False,
+            svg=True,
+        )
         descriptor = os.memfd_create("sample", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.write(descriptor, content)

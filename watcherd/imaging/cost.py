@@ -23,6 +23,7 @@ class Look:
     """What the decoder says before it decodes.
 
     `pixel_bytes` is what its buffers take for one pixel; with `streams` they hold some rows, else the whole picture.
+    `further_bytes` are what it takes besides.
     """
 
     width: int
@@ -30,13 +31,14 @@ class Look:
     frames: int
     pixel_bytes: float
     streams: bool
+    further_bytes: int = 0
 
 
 def memory_bytes(look: Look, variants: Sequence[Variant]) -> int:
     """The peak of decoding and rendering, in bytes."""
     rows = min(look.height, _STREAMED_ROWS) if look.streams else look.height
     largest = max((_output_pixels(look, v) * _HUNGRY.get(v.format, _OUTPUT_PIXEL_BYTES) for v in variants), default=0)
-    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + largest
+    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + look.further_bytes + largest
 
 
 def _output_pixels(look: Look, variant: Variant) -> int:

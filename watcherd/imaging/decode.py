@@ -12,6 +12,7 @@ from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
 from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
+from watcherd.imaging.svg import survey
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
 from watcherd.imaging.vips import clean
@@ -39,16 +40,17 @@ def identify(
     has_holes: bool,
     tolerant: bool,
     other_decoder: bool = False,
+    svg: bool = False,
 ) -> Header | Ignored | Incomplete | Rejected:
     """Look at a content without decoding a pixel: what it is, whether it is within the limits, whether it is whole.
 
     `tolerant` leaves completeness to the decoder: for uploads that have waited long enough. `other_decoder`: by another
-    one than usual, where there is one.
+    one than usual, where there is one. `svg` allows SVG.
     """
     kind = kind_of(data[:HEAD_BYTES], data[-_FOOTER_BYTES:], len(data))
     if kind is None:
         return Ignored(kind="no_picture")
-    decoder = decoder_for(kind, other=other_decoder)
+    decoder = decoder_for(kind, svg=svg, other=other_decoder)
     if isinstance(decoder, Rejected):
         return decoder
     if len(data) > limits.max_bytes:
@@ -135,6 +137,9 @@ def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
             return _look_by_vips(kind, decoder, data)
         case _:
             width, height = size_of(decoder, data)
+    if kind is Kind.SVG:  # it is drawn at the size of the largest variant, which is counted apart
+        contents = survey(data).memory_bytes
+        return Look(width=width, height=height, frames=1, pixel_bytes=0.0, streams=True, further_bytes=contents)
     by_pillow = _OTHER_PIXEL_BYTES if decoder.engine is Engine.PILLOW else {}
     pixel_bytes = by_pillow.get(kind) or _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
     return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)

@@ -28,7 +28,7 @@ class Engine(StrEnum):
     RAW = "raw"
     PDF = "pdf"
     VIDEO = "video"
-    NONE = "none"
+    SVG = "svg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Decoder:
 
     `name` is the libvips operation or Pillow's format. `fallback` is asked once when this decoder fails: libraries open
     some files that they were built without the means to decode. `extra` is ours, `module` what it installs.
+    `by_leave`: only where it is asked for, because of what such files may contain.
     """
 
     engine: Engine
@@ -44,7 +45,7 @@ class Decoder:
     fallback: "Decoder | None" = None
     extra: str = ""
     module: str = ""
-    refusal: str = ""
+    by_leave: bool = False
 
 
 def _vips(name: str) -> Decoder:
@@ -74,7 +75,7 @@ DECODERS: dict[Kind, Decoder] = {
     Kind.RAW: Decoder(Engine.RAW, extra="raw", module="rawpy"),
     Kind.PDF: Decoder(Engine.PDF, extra="pdf", module="pypdfium2"),
     Kind.VIDEO: Decoder(Engine.VIDEO, extra="video", module="av"),
-    Kind.SVG: Decoder(Engine.NONE, refusal="SVG is a program text that may reach for other files: it is not rendered"),
+    Kind.SVG: Decoder(Engine.SVG, by_leave=True),
 }
 
 OTHERS: dict[Kind, Decoder] = {
@@ -88,14 +89,18 @@ OTHERS: dict[Kind, Decoder] = {
 """Who else reads a kind, with code of its own: asked where the usual decoder has ended its worker."""
 
 _PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
+_SVG_REFUSAL = "SVG is a program text: it is rendered only in a root that says svg = true"
 _SPOKEN = {Kind.RAW: "camera raw files", Kind.PDF: "PDF files", Kind.VIDEO: "videos"}
 
 
-def decoder_for(kind: Kind, *, other: bool = False) -> Decoder | Rejected:
-    """The decoder of a kind, or why there is none here. `other`: another one than usual, where there is one."""
+def decoder_for(kind: Kind, *, svg: bool = False, other: bool = False) -> Decoder | Rejected:
+    """The decoder of a kind, or why there is none here.
+
+    `svg`: whether whoever asks allows SVG. `other`: another one than usual, where there is one.
+    """
     decoder = OTHERS.get(kind, DECODERS[kind]) if other else DECODERS[kind]
-    if decoder.refusal:
-        return Rejected(reason=Reason.UNSUPPORTED, detail=decoder.refusal)
+    if decoder.by_leave and not svg:
+        return Rejected(reason=Reason.UNSUPPORTED, detail=_SVG_REFUSAL)
     if decoder.extra and not _is_installed(decoder.module):
         detail = (
             f"{_SPOKEN.get(kind, f'{kind} pictures')} need an extra decoder: pip install 'watcherd[{decoder.extra}]'"

@@ -26,16 +26,21 @@ NotRendered = Ignored | Incomplete | Rejected | Failed
 
 
 def render_bytes(
-    data: bytes, variants: Sequence[Variant] = _VARIANTS, *, limits: LimitSettings = _LIMITS, tolerant: bool = False
+    data: bytes,
+    variants: Sequence[Variant] = _VARIANTS,
+    *,
+    limits: LimitSettings = _LIMITS,
+    tolerant: bool = False,
+    svg: bool = False,
 ) -> Rendering | NotRendered:
     """Make all variants of a picture, with one decode.
 
     `limits` hold for its header, before anything is decoded. `tolerant` makes the best of a damaged or cut-off picture
-    instead of refusing it; the rendering's `notes` then say what is missing. The pictures come in the order of the
-    variants, upright, in sRGB, each with its mark inside. Whatever is wrong with the picture is a value that is
-    returned; no decoder's exception gets out.
+    instead of refusing it; the rendering's `notes` then say what is missing. `svg` allows SVG. The pictures come
+    in the order of the variants, upright, in sRGB, each with its mark inside. Whatever is wrong with the picture is a
+    value that is returned; no decoder's exception gets out.
     """
-    seen = identify(data, variants=variants, limits=limits, has_holes=False, tolerant=tolerant)
+    seen = identify(data, variants=variants, limits=limits, has_holes=False, tolerant=tolerant, svg=svg)
     if not isinstance(seen, Header):
         return seen
     digest = hashlib.sha256(data).digest()
@@ -48,6 +53,7 @@ def render_file(
     *,
     limits: LimitSettings = _LIMITS,
     tolerant: bool = False,
+    svg: bool = False,
 ) -> Rendering | NotRendered:
     """The same for a file, told by its content and not by its name. One above `limits.max_bytes` is not read.
 
@@ -57,4 +63,4 @@ def render_file(
         size_bytes = os.fstat(file.fileno()).st_size
         if size_bytes > limits.max_bytes:
             return too_many_bytes(size_bytes, limits)
-        return render_bytes(file.read(), variants, limits=limits, tolerant=tolerant)
+        return render_bytes(file.read(), variants, limits=limits, tolerant=tolerant, svg=svg)

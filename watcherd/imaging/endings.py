@@ -44,6 +44,7 @@ _ZEROS = Answer(Ending.ZEROS, f"no end marker, and the last {ZERO_TAIL_BYTES:,} 
 _GIF_END = b"\x00;"
 _PPM_HEADER = re.compile(rb"P([4-6])((?:\s+|\s*#[^\n]*\n)+\d+){2,3}")
 _MAX_PARTS = 200_000
+_SVG_TAIL_BYTES = 4096
 _CHUNK_LETTERS = re.compile(rb"[A-Za-z]{4}")
 
 
@@ -256,6 +257,14 @@ def _pdf(data: Content) -> Answer:
     return Answer(Ending.CUT, "the PDF has no end marker")
 
 
+def _svg(data: Content) -> Answer:
+    """Its last tag must be there, and may be a short one; comments and white space may follow."""
+    tail = bytes(data[-_SVG_TAIL_BYTES:])
+    if re.search(rb"</(?:\w+:)?svg\s*>", tail):
+        return _WHOLE
+    return _UNTOLD if tail.rstrip().endswith(b"/>") else Answer(Ending.CUT, "the SVG has no closing tag")
+
+
 def _raw(data: Content) -> Answer:
     """The sensor's data come last in nearly all of them, behind a preview that would decode alone."""
     if data[4:8] == b"ftyp":
@@ -293,6 +302,7 @@ _QUESTIONS: dict[Kind, Callable[[Content], Answer]] = {
     Kind.PDF: _pdf,
     Kind.RAW: _raw,
     Kind.VIDEO: _video,
+    Kind.SVG: _svg,
 }
 _ZEROS_ARE_SUSPECT = frozenset(
     (Kind.JPEG, Kind.PNG, Kind.GIF, Kind.WEBP, Kind.AVIF, Kind.HEIC, Kind.JP2, Kind.JXL, Kind.PDF, Kind.VIDEO)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from watcherd.imaging import colour
+from watcherd.imaging import colour, svg
 from watcherd.imaging.decode import incomplete
-from watcherd.imaging.decoders import Decoder, decoder_for
+from watcherd.imaging.decoders import DECODERS, Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Ending, ending_of
 from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.opening import open_picture
@@ -24,6 +24,7 @@ from watcherd.settings import LimitSettings
 
 _LEAST_DECODED = 0.75
 """A picture of which less than this much decodes is of no use to anybody."""
+_FORGIVING = frozenset((Engine.VIPS, Engine.PILLOW))
 _WHITE = (255, 255, 255)
 
 
@@ -84,7 +85,7 @@ def develop(task: Task, *, tolerant: bool) -> Master | Incomplete | Rejected | F
 
 def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplete | Rejected:
     """What a decoder that forgives makes of it."""
-    master = _attempt(task, strict=False)
+    master = _attempt(task, strict=False) if DECODERS[task.kind].engine in _FORGIVING else None
     if not isinstance(master, Master):
         return Rejected(reason=Reason.DAMAGED, detail=fault.detail)
     share = master.decoded_share
@@ -98,7 +99,7 @@ def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplet
 
 def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
     """By the kind's decoder, then by its other one if it has any. A decoder may raise anything on damaged bytes."""
-    decoder = decoder_for(task.kind, other=task.other_decoder)
+    decoder = decoder_for(task.kind, svg=True, other=task.other_decoder)
     if isinstance(decoder, Rejected):
         return _Fault(decoder.reason, decoder.detail)
     try:
@@ -136,6 +137,8 @@ def _decoded(task: Task, decoder: Decoder, *, strict: bool, stored: Size | None)
     needed = _needed(task, size)
     image = scaled(_over_common(colour.to_bytes(image), task), needed[::-1] if turned else needed).copy_memory()
     notes = _warnings(task) if strict else ()
+    if task.kind is Kind.SVG:
+        notes = tuple(filter(None, (svg.note_of(task.data),)))
     share = 1.0 if strict else _decoded_share(image)
     if image.get_typeof("orientation"):
         image = image.autorot().copy_memory()

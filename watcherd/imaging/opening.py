@@ -4,7 +4,7 @@ Responsible for: the call of each decoder, reducing while decoding, strict and f
 Not responsible for: choosing the decoder (`decoders.py`), colours, sizes of variants, what an error means.
 """
 
-from watcherd.imaging import heif, jpeg, jxl, pdf, pillow, raw, video
+from watcherd.imaging import heif, jpeg, jxl, pdf, pillow, raw, svg, video
 from watcherd.imaging.decoders import Decoder, Engine
 from watcherd.imaging.endings import Ending, ending_of
 from watcherd.imaging.geometry import Size
@@ -13,8 +13,15 @@ from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
 
 _WEBP_HEADROOM = 2.0
-_EXTRAS = {Engine.HEIF: heif, Engine.JXL: jxl, Engine.RAW: raw, Engine.PDF: pdf, Engine.VIDEO: video}
-"""One module for each library that may be missing, all of the same two functions."""
+_ALIKE = {
+    Engine.HEIF: heif,
+    Engine.JXL: jxl,
+    Engine.RAW: raw,
+    Engine.PDF: pdf,
+    Engine.VIDEO: video,
+    Engine.SVG: svg,
+}
+"""One module for each library that is used for one kind alone, all of the same two functions."""
 
 
 def open_picture(
@@ -27,8 +34,8 @@ def open_picture(
     """
     if decoder.engine is Engine.PILLOW:
         return pillow.read(data, decoder.name, shrink=int(shrink), max_pixels=max_pixels, strict=strict)
-    if decoder.engine in _EXTRAS:
-        return _EXTRAS[decoder.engine].read(data, shrink=shrink)
+    if decoder.engine in _ALIKE:
+        return _ALIKE[decoder.engine].read(data, shrink=shrink)
     if kind is Kind.JPEG:
         return _open_jpeg(decoder.name, data, shrink, strict=strict)
     if kind is Kind.WEBP and shrink > _WEBP_HEADROOM:
@@ -38,8 +45,8 @@ def open_picture(
 
 def size_of(decoder: Decoder, data: Content) -> Size:
     """Width and height by a decoder other than libvips, before turning."""
-    if decoder.engine in _EXTRAS:
-        size: Size = _EXTRAS[decoder.engine].size_of(data)
+    if decoder.engine in _ALIKE:
+        size: Size = _ALIKE[decoder.engine].size_of(data)
         return size
     return pillow.size_of(data, decoder.name)
 

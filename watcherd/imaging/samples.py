@@ -89,6 +89,10 @@ _PACKED = {
         "zd2<q!y(xFchce73UWLU2*0UUhL2GvkV^wslbPSmPNAQ!=v_(+CPx?e`3Io{}TW}A56oC3F#lTf7JegwBN|Uz{1MF)XLaE!O+yo)Xd7j5ME0"
         "tKr4x9b-<cXoq^%Y;s5_ZblV#Ut$qtayLm$7=QBcRT_y<4@dG07r3vA~YDshq02nA*N&"
     ),
+    Kind.SVG: (
+        "c-nQ&K?=e!5QX8Z4CB6;#1euuUAyrRYLiSLYO$daPj5sEinx1=kDu2~bAa0^ohOT&^SBYBl+u)SbGZhgh)7g{P~wo;qSOfNV&Gi2!oC~#nZd`DEU"
+        "uiEt#k;3#T@~$ne~?LD87|+hgO-FGH+#mRW(PmwDg~r_kIcKkI?gS{{X<_KJN"
+    ),
     Kind.TGA: "c-muNU}As)1qKNqJfR^%68cXf7&U*?{895q&Bq1gM4pj^G`7f*ghtIDHGkCnQS)&jSZgRGDAYB~GuYGLPdCEN)5leh0RT=Glez",
     Kind.TIFF: (
         "c-r&y)MDUZU|`^4U|?inU<9%hfS3`=mH=WVMrH<PAl(MU%s@6s9E91RY$hNUgsSfWVo|6#NRJqjIpR<@11AH643aq@zyXHOMC3?9a$7V=LZj"
@@ -111,7 +115,6 @@ _PACKED = {
 }
 
 
-def sample_of(kind: Kind) -> bytes | None:
-    """A small file of that kind, or None where kinds are never read (SVG)."""
-    packed = _PACKED.get(kind)
-    return zlib.decompress(b85decode(packed)) if packed else None
+def sample_of(kind: Kind) -> bytes:
+    """A small file of that kind."""
+    return zlib.decompress(b85decode(_PACKED[kind]))

@@ -14,7 +14,7 @@ import pyvips
 
 __all__ = ["allow_only", "clean", "forget_warnings", "pixels_of", "pyvips", "says_out_of_memory", "warned"]
 
-_ALLOWED = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif")
+_ALLOWED = ("Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif", "Svg")
 _LONGEST_DETAIL = 200
 _AT_ONCE_BYTES = 16 << 20
 

@@ -114,6 +114,7 @@ class Work:
     has_holes: bool
     tolerant: bool
     other_decoder: bool = False
+    svg: bool = False
 
     def body(self) -> dict[str, object]:
         """The message as JSON takes it."""
@@ -124,6 +125,7 @@ class Work:
             "has_holes": self.has_holes,
             "tolerant": self.tolerant,
             "other_decoder": self.other_decoder,
+            "svg": self.svg,
         }
 
     @classmethod
@@ -137,6 +139,7 @@ class Work:
             has_holes=body["has_holes"],
             tolerant=body["tolerant"],
             other_decoder=body["other_decoder"],
+            svg=body["svg"],
         )
 
 

@@ -161,6 +161,7 @@ def _identify_and_render(work: Work, content: Content, channel: Channel, frames:
         has_holes=work.has_holes,
         tolerant=work.tolerant,
         other_decoder=work.other_decoder,
+        svg=work.svg,
     )
     if isinstance(seen, Ignored | Incomplete):
         return Done(message=Ended(job=work.job, outcome=seen))

@@ -31,6 +31,7 @@ _NEEDED = (
     "prometheus-client",
 )
 _OPTIONAL = ("pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
+_BY_LEAVE = " (in roots with svg = true)"
 
 
 def versions() -> Check:
@@ -94,8 +95,8 @@ def _sandbox(missing: tuple[str, ...]) -> Check:
 def _reading(trial: Trial) -> Check:
     """Each kind is decoded; one whose extra is not installed is no fault."""
     items = [(kind.value, _read(trial, kind)) for kind in DECODERS]
-    wrong = [f"{kind}: {how}" for kind, how in items if how != "ok" and not how.startswith(("pip ", "never"))]
-    can = ", ".join(kind for kind, how in items if how == "ok")
+    wrong = [f"{kind}: {how}" for kind, how in items if how != "ok" and not how.startswith("pip ")]
+    can = ", ".join(f"{kind}{_BY_LEAVE if DECODERS[Kind(kind)].by_leave else ''}" for kind, how in items if how == "ok")
     extras = ", ".join(f"{kind} ({how})" for kind, how in items if how.startswith("pip "))
     told = f"reads {can}" + (f"; not installed: {extras}" if extras else "")
     if wrong:
@@ -110,10 +111,8 @@ def _reading(trial: Trial) -> Check:
 
 
 def _read(trial: Trial, kind: Kind) -> str:
-    decoder = decoder_for(kind)
-    if isinstance(decoder, Rejected):
-        extra = DECODERS[kind].extra
-        return f"pip install 'watcherd[{extra}]'" if extra else f"never: {decoder.detail}"
+    if isinstance(decoder_for(kind, svg=True), Rejected):
+        return f"pip install 'watcherd[{DECODERS[kind].extra}]'"
     return _tried(trial, kind, (THUMBNAIL,))
 
 
@@ -138,7 +137,7 @@ def _written(trial: Trial, form: OutputFormat) -> str:
 
 def _tried(trial: Trial, kind: Kind, variants: tuple[Variant, ...]) -> str:
     try:
-        outcome = trial.attempt(sample_of(kind) or b"", variants).outcome
+        outcome = trial.attempt(sample_of(kind), variants).outcome
     except TrialError as error:
         return str(error)
     if isinstance(outcome, Rendered):
