@@ -1,9 +1,10 @@
 """What `watcherd scan` costs for a folder of photos, beside what one would otherwise write and beside the floor.
 
-Run: python tests/bench/bench_scan.py [--photos DIR] [--peers DIR] [--repeat N] (see README.md beside this file).
+Run: python tests/bench/bench_scan.py [--six] [--photos DIR] [--peers DIR] [--repeat N] (see the README.md beside it).
 
 Every program gets the same copies of the same photos, each copy with other bytes at its end (so that nothing can be
-reused), two workers, and makes the same two derivatives. The repetitions are interleaved, and the medians are printed.
+reused), two workers, and makes the same two derivatives; with `--six`, watcherd and sharp make six. The repetitions are
+interleaved, and the medians are printed.
 CPU seconds are those of the whole process tree: every program waits for its children, so they arrive in
 `RUSAGE_CHILDREN`. A program's start costs something that a daemon pays once, so the marginal cost is printed as well:
 the CPU time of the large folder less that of the small one, divided by the photos between them.
@@ -39,7 +40,19 @@ TIMES = (1, 4)
 SETTLE_S = 5.0
 """A scan takes files at once that have not changed for so long; the photos are made older than that beforehand."""
 REFERENCE = "sharp"
-DERIVATIVES = 2
+TWO = (".thumbnail.jpg", ".preview.jpg")
+SIX = (*(f".{name}{end}" for name in ("thumbnail", "medium", "large") for end in (".jpg", "-webp.webp")),)
+SIX_VARIANTS = """
+[variants.thumbnail]
+[variants.medium]
+[variants.large]
+[variants.thumbnail-webp]
+effort = 6  # WebP's method 4, which is sharp's
+[variants.medium-webp]
+effort = 6
+[variants.large-webp]
+effort = 6
+"""
 
 
 class Cost(NamedTuple):
@@ -57,6 +70,7 @@ class Program(NamedTuple):
     writes_beside: bool = False
     writes_nothing: bool = False
     cwd: Path | None = None
+    makes: Sequence[str] = TWO
 
 
 class Missing(Exception):  # noqa: N818  a condition, told and lived with
@@ -78,7 +92,21 @@ def watcherd(_peers: Path, scratch: Path) -> Program:
     return Program("watcherd", command, writes_beside=True)
 
 
-def sharp(peers: Path, scratch: Path) -> Program:
+def watcherd_six(peers: Path, scratch: Path) -> Program:
+    """The same with six variants."""
+    program = watcherd(peers, scratch)
+    with (scratch / "config.toml").open("a") as config:
+        config.write(SIX_VARIANTS)
+    return program._replace(makes=SIX)
+
+
+def sharp_six(_peers: Path, scratch: Path) -> Program:
+    """Sharp, six outputs one after the other."""
+    program = sharp(Path(__file__).parent, scratch, script="six_sharp.js")
+    return program._replace(makes=SIX)
+
+
+def sharp(peers: Path, scratch: Path, script: str = "peer_sharp.js") -> Program:
     """Node's sharp, in worker threads. Installed for the run where it is not at hand."""
     node, npm = _tool("node"), _tool("npm")
     folder = Path(os.environ.get("WATCHERD_NODE", scratch / "node"))
@@ -87,8 +115,8 @@ def sharp(peers: Path, scratch: Path) -> Program:
         done = subprocess.run([npm, "install", "sharp"], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise Missing(f"npm install sharp: {done.stderr.strip().splitlines()[-1:]}")
-    script = _script(peers, "peer_sharp.js")
-    return Program("sharp", lambda photos, out: [node, script, photos, out, str(WORKERS)], cwd=folder)
+    path = _script(peers, script)
+    return Program("sharp", lambda photos, out: [node, path, photos, out, str(WORKERS)], cwd=folder)
 
 
 def vipsthumbnail(peers: Path, _scratch: Path) -> Program:
@@ -111,6 +139,7 @@ def floor(peers: Path, _scratch: Path) -> Program:
 
 
 PROGRAMS = (watcherd, sharp, vipsthumbnail, pillow, floor)
+WITH_SIX = (watcherd_six, sharp_six)
 
 
 def _tool(name: str) -> str:
@@ -148,12 +177,11 @@ def measured(program: Program, photos: Path, scratch: Path) -> Cost:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(command, cwd=program.cwd or out, env=environment, capture_output=True, text=True, check=False)
     wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    made = [path for path in (photos if program.writes_beside else out).iterdir() if path.suffix == ".jpg"]
-    if program.writes_beside:
-        made = [path for path in made if path.name.endswith((".thumbnail.jpg", ".preview.jpg"))]
-        for number, path in enumerate(made):
-            path.rename(out / str(number))
-    wanted = 0 if program.writes_nothing else count * DERIVATIVES
+    places = (photos if program.writes_beside else out).iterdir()
+    made = [path for path in places if path.name.endswith(tuple(program.makes))]
+    for number, path in enumerate(made if program.writes_beside else []):
+        path.rename(out / str(number))
+    wanted = 0 if program.writes_nothing else count * len(program.makes)
     if done.returncode != 0 or len(made) != wanted:
         print(done.stdout[-2000:], done.stderr[-2000:], file=sys.stderr)
         sys.exit(f"{program.name}: exit code {done.returncode}, {len(made)} of {wanted} derivatives")
@@ -198,9 +226,9 @@ def table(costs: dict[str, dict[int, list[Cost]]]) -> Iterator[str]:
         yield f"| {name:13} | {shown} | {ratios[0]:>11} | {ratios[1]:>20} |"
 
 
-def available(peers: Path, scratch: Path, chosen: Sequence[str]) -> Iterator[Program]:
+def available(peers: Path, scratch: Path, chosen: Sequence[str], *, six: bool) -> Iterator[Program]:
     """The programs that can be had here."""
-    for make in PROGRAMS:
+    for make in WITH_SIX if six else PROGRAMS:
         if chosen and make.__name__ not in chosen:
             continue
         try:
@@ -216,6 +244,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, default=Path(corpus) / "photos", help="a folder of JPEG photos")
     parser.add_argument("--peers", type=Path, default=Path(os.environ.get("WATCHERD_PEERS", SHARED / "bench")))
     parser.add_argument("--repeat", type=int, default=3, help="repetitions; the medians are printed")
+    parser.add_argument("--six", action="store_true", help="six derivatives a photo, watcherd beside sharp alone")
     parser.add_argument("--only", action="append", default=[], choices=[make.__name__ for make in PROGRAMS])
     parser.add_argument("--scratch", help="where the copies are made: on a disk, as fsync costs nothing on a tmpfs")
     parser.add_argument("--json", action="store_true", help="every single measurement too, as a line of JSON each")
@@ -230,7 +259,7 @@ def main() -> None:
         sys.exit(f"there are no photos in {given.photos}: give a folder of JPEG photos with --photos")
     with tempfile.TemporaryDirectory(dir=given.scratch, prefix="watcherd-bench-") as name:
         scratch = Path(name)
-        programs = list(available(given.peers, scratch, given.only))
+        programs = list(available(given.peers, scratch, given.only, six=given.six))
         folders = [copies(photos, scratch / f"photos-{times}", times) for times in TIMES]
         time.sleep(SETTLE_S)
         for program in programs:  # once without a look: what has to be compiled and read from the disk

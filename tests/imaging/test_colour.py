@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from tests.imaging.pictures import QUARTERS, SMALL, WHITE, corners, is_close, outcome, quarters, rendered, saved
 from watcherd.imaging.render import Rendering
-from watcherd.model import ColourPolicy, OutputFormat
+from watcherd.model import ColourPolicy, Fit, OutputFormat
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -50,6 +50,46 @@ def test_keep_carries_the_profile_along_and_leaves_the_numbers() -> None:
     assert kept.info["icc_profile"] == profile
     assert is_close(corners(kept), QUARTERS)
     assert "icc_profile" not in converted.info
+
+
+@pytest.mark.parametrize("has_profile", [True, False])
+def test_ink_is_always_converted_and_its_profile_does_not_go_along(*, has_profile: bool) -> None:
+    picture = pyvips.Image.new_from_memory(quarters().tobytes(), 160, 120, 3, "uchar").copy(interpretation="srgb")
+    ink = picture.icc_transform("cmyk", input_profile="srgb")
+    data = ink.jpegsave_buffer(Q=95, keep="icc" if has_profile else "none")
+    kept, converted = rendered(data, replace(SMALL, colour=ColourPolicy.KEEP), replace(SMALL, name="other"))
+    assert "icc_profile" not in kept.info
+    assert corners(kept) == corners(converted)
+    assert is_close(corners(kept), QUARTERS, within=70)
+
+
+def test_a_broken_profile_is_not_kept() -> None:
+    data = saved(quarters(), "JPEG", quality=95, icc_profile=b"not a profile at all" * 20)
+    assert "icc_profile" not in rendered(data, replace(SMALL, colour=ColourPolicy.KEEP))[0].info
+
+
+def test_a_grey_profile_is_kept_with_grey_only() -> None:
+    grey = pyvips.Image.black(8, 8).copy(interpretation="b-w")
+    profile = bytearray(wide_profile())
+    profile[16:20] = b"GRAY"
+    grey.set_type(pyvips.GValue.blob_type, "icc-profile-data", bytes(profile))
+    keep = replace(SMALL, colour=ColourPolicy.KEEP)
+    stands_on_blue = replace(keep, name="pad", fit=Fit.PAD, background=(0, 0, 255))
+    plain, padded = rendered(grey.pngsave_buffer(), keep, stands_on_blue)
+    assert plain.info["icc_profile"] == bytes(profile)
+    assert "icc_profile" not in padded.info
+
+
+def test_a_gain_map_photo_gives_its_base_picture() -> None:
+    """What programs without HDR show: the first picture of the file, whatever stands behind it and in its XMP."""
+    light = pyvips.Image.new_from_memory(quarters().tobytes(), 160, 120, 3, "uchar").copy(interpretation="srgb")
+    data = light.colourspace("scrgb").uhdrsave_buffer(Q=95)
+    assert data.count(b"\xff\xd8\xff") > 1  # the map is a second picture
+    base = Image.open(io.BytesIO(data))
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(base.info["icc_profile"]))
+    shown = ImageCms.profileToProfile(base, profile, ImageCms.createProfile("sRGB"))
+    assert shown is not None
+    assert is_close(corners(rendered(data)[0]), corners(shown), within=5)
 
 
 @pytest.mark.parametrize("container", ["PNG", "TIFF", "PPM"])

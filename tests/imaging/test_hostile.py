@@ -11,9 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.imaging.pictures import every_container, first_look, noise, outcome, quarters, saved
+from tests.imaging.pictures import SMALL, every_container, first_look, noise, outcome, quarters, saved
+from watcherd.imaging import render_bytes
+from watcherd.imaging.decoders import Decoder, decoder_for
 from watcherd.imaging.endings import ZERO_TAIL_BYTES
 from watcherd.imaging.render import Rendering
+from watcherd.imaging.samples import sample_of
+from watcherd.imaging.sniff import Kind
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected
 
 FILES = every_container(quarters())
@@ -36,6 +40,18 @@ def test_a_file_that_was_cut_off_waits(name: str) -> None:
         if not isinstance(made, Ignored):  # too short to be known as a picture
             assert isinstance(made, Incomplete), (len(data), made)
             assert made.reason is Reason.TRUNCATED
+
+
+HAS_ITS_PIXELS = {Kind.JPEG: 2, Kind.TGA: 26, Kind.RAW: 132}
+"""How much of the end of a sample is no part of its picture."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if isinstance(decoder_for(kind, svg=True), Decoder)])
+def test_wherever_a_file_is_cut_off_it_waits(kind: Kind) -> None:
+    data = sample_of(kind)
+    for length in range(len(data) - HAS_ITS_PIXELS.get(kind, 0)):
+        made = render_bytes(data[:length], (SMALL,), svg=True)
+        assert isinstance(made, Incomplete | Ignored), (length, made)
 
 
 @pytest.mark.parametrize("name", FILES)

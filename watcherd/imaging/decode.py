@@ -77,7 +77,8 @@ def _waiting(kind: Kind, data: Content, rejected: Rejected) -> Rejected | Incomp
         detail = "a TIFF with old-style JPEG compression that no decoder here reads"
         return Rejected(reason=Reason.UNSUPPORTED, detail=detail)
     answer = ending_of(kind, data)
-    if rejected.reason is not Reason.DAMAGED or answer.ending is Ending.WHOLE:
+    is_early = kind is Kind.VIDEO and answer.ending is not Ending.UNTOLD  # what there is no picture in, may get one
+    if (rejected.reason is not Reason.DAMAGED and not is_early) or answer.ending is Ending.WHOLE:
         return rejected
     return incomplete(answer) or Incomplete(reason=Reason.TRUNCATED, detail=rejected.detail)
 

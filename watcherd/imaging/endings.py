@@ -45,6 +45,8 @@ _GIF_END = b"\x00;"
 _PPM_HEADER = re.compile(rb"P([4-6])((?:\s+|\s*#[^\n]*\n)+\d+){2,3}")
 _MAX_PARTS = 200_000
 _SVG_TAIL_BYTES = 4096
+_PIXEL_BOXES = frozenset((b"mdat", b"idat", b"jp2c", b"jxlc", b"jxlp", b"moof"))
+_DIRECTORY_BOXES = frozenset((b"meta", b"moov", b"jp2h", b"JXL "))
 _CHUNK_LETTERS = re.compile(rb"[A-Za-z]{4}")
 
 
@@ -131,11 +133,16 @@ def _webp(data: Content) -> Answer:
 
 
 def _boxes(data: Content) -> Answer:
-    """Top-level boxes of ISO files (AVIF, HEIC, JPEG 2000): length, kind; length 0 reaches to the end, 1 is long."""
-    position = 0
+    """Top-level boxes of ISO files (AVIF, HEIC, JPEG 2000): length, kind; length 0 reaches to the end, 1 is long.
+
+    Where the last one ends with the file, nothing tells whether more were to come: so one of those that hold the
+    picture must be there, and its directory where there is one.
+    """
+    position, kinds = 0, set()
     for _ in range(_MAX_PARTS):
         if position + 8 > len(data):
             break
+        kinds.add(bytes(data[position + 4 : position + 8]))
         length = int.from_bytes(data[position : position + 4], "big")
         if length == 1:
             length = int.from_bytes(data[position + 8 : position + 16], "big")
@@ -146,6 +153,8 @@ def _boxes(data: Content) -> Answer:
         position += length
     if position > len(data):
         return _cut(position, data)
+    if len(data) - position in range(1, 8) or not (kinds & _PIXEL_BOXES and kinds & _DIRECTORY_BOXES):
+        return Answer(Ending.UNTOLD, "the file may lack its last boxes")
     return Answer(Ending.UNTOLD, "the file has no end marker") if has_zero_tail(data) else _WHOLE
 
 

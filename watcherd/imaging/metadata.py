@@ -15,12 +15,19 @@ from watcherd.model import ColourPolicy, MetadataPolicy, Variant
 
 _ORIENTATION, _ARTIST, _COPYRIGHT = 0x0112, 0x013B, 0x8298
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[2-8]')
+_PROFILE_SPACE, _PROFILE_SIGNATURE = slice(16, 20), slice(36, 40)  # ICC.1:2022, 7.2
+_SPACES = {1: b"GRAY", 3: b"RGB "}
 _LARGEST_EXIF_BYTES = 65_000  # one JPEG segment
 
 
-def kept_of(image: pyvips.Image, variant: Variant) -> Kept:
-    """The blobs to write, from those that the decoder found. Broken ones are left out."""
+def kept_of(image: pyvips.Image, variant: Variant, *, bands: int) -> Kept:
+    """The blobs to write, from those that the decoder found. Broken ones are left out.
+
+    `bands`: of the picture that is encoded; a profile that speaks of others (of ink, say) is not its own.
+    """
     profile = blob_of(image, "icc-profile-data") if variant.colour is ColourPolicy.KEEP else b""
+    if profile[_PROFILE_SPACE] != _SPACES[bands] or profile[_PROFILE_SIGNATURE] != b"acsp":
+        profile = b""
     match variant.metadata:
         case MetadataPolicy.NONE:
             return Kept(icc_profile=profile)

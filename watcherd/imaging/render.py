@@ -123,7 +123,7 @@ def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> 
         return Picture(variant=variant.name, data=encoded, width=width, height=height)
     sizes = plan(*prints.master.source_size, variant)
     image = finish(prints.at(sizes.scaled, variant), variant, sizes)
-    encoded = encode(image, variant, mark, kept_of(prints.master.image, variant))
+    encoded = encode(image, variant, mark, kept_of(prints.master.image, variant, bands=image.bands))
     return Picture(variant=variant.name, data=encoded, width=image.width, height=image.height)
 
 
