@@ -114,8 +114,9 @@ def test_float_pictures_are_linear_light() -> None:
     assert is_close(corners(rendered(image.tiffsave_buffer())[0]), [(255, 127, 0)] * 4, within=4)
 
 
-def test_numbers_without_a_range_are_stretched() -> None:
-    ramp = (pyvips.Image.xyz(64, 64)[0] * 1000.0 - 5000.0).cast("float")
+@pytest.mark.parametrize("form", ["float", "int", "short"])
+def test_numbers_without_a_range_are_stretched(form: str) -> None:
+    ramp = (pyvips.Image.xyz(64, 64)[0] * 400.0 - 5000.0).cast(form)
     picture = rendered(ramp.tiffsave_buffer())[0]
     assert picture.getpixel((0, 32)) < 5
     assert picture.getpixel((63, 32)) > 250

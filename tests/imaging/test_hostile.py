@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.imaging.pictures import SMALL, every_container, first_look, noise, outcome, quarters, saved
+from tests.imaging.pictures import LIMITS, SMALL, every_container, first_look, noise, outcome, quarters, saved
 from watcherd.imaging import render_bytes
+from watcherd.imaging.decode import identify
 from watcherd.imaging.decoders import Decoder, decoder_for
 from watcherd.imaging.endings import ZERO_TAIL_BYTES
 from watcherd.imaging.render import Rendering
 from watcherd.imaging.samples import sample_of
 from watcherd.imaging.sniff import Kind
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected
+from watcherd.settings import LimitSettings
 
 FILES = every_container(quarters())
 NOISE = every_container(noise())
@@ -141,6 +143,47 @@ def test_rubbish_inside_a_whole_png_waits_then_is_noted_or_rejected() -> None:
     made = outcome(bytes(data), tolerant=True)
     assert isinstance(made, Rendering)
     assert "damaged" in made.notes[0]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if isinstance(decoder_for(kind, svg=True), Decoder)])
+def test_every_limit_holds_for_every_kind_by_its_header(kind: Kind) -> None:
+    data = sample_of(kind)
+
+    def look(limits: LimitSettings) -> Header | Ignored | Incomplete | Rejected:
+        return identify(data, variants=(SMALL,), limits=limits, has_holes=False, tolerant=False, svg=True)
+
+    header = look(LIMITS)
+    assert isinstance(header, Header)
+    longest = max(header.width, header.height)
+    for limits, reason in (
+        (LimitSettings(max_pixels=header.pixels - 1), Reason.TOO_MANY_PIXELS),
+        (LimitSettings(max_side=longest - 1), Reason.SIDE_TOO_LONG),
+        (LimitSettings(max_bytes=len(data) - 1), Reason.TOO_MANY_BYTES),
+    ):
+        made = look(limits)
+        assert isinstance(made, Rejected)
+        assert made.reason is reason
+    assert isinstance(look(LimitSettings(max_pixels=header.pixels, max_side=longest, max_bytes=len(data))), Header)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (FILES["jpeg"] + b"PK\x03\x04 an archive", Rendering),
+        (FILES["jpeg"] + FILES["png"], Rendering),
+        (FILES["png"] + sample_of(Kind.PDF), Rendering),
+        (FILES["gif"] + b"/*<script>alert(1)</script>*/", Rendering),
+        (b"GIF89a;<?php system('x') ?>", Incomplete),
+        (b"some words\n" * 50 + sample_of(Kind.PDF), Ignored),
+        (b"<html><svg></svg></html>", Ignored),
+        (b"PK\x03\x04" + FILES["jpeg"], Ignored),
+        (b"\x7fELF" + FILES["png"], Ignored),
+        (b"RIFF\x24\0\0\0WAVEfmt " + FILES["webp"], Ignored),
+        (bytes(20_000), Ignored),
+    ],
+)
+def test_a_file_of_two_kinds_is_what_it_begins_with(data: bytes, expected: type) -> None:
+    assert isinstance(outcome(data), expected)
 
 
 def bomb(width: int, height: int) -> bytes:

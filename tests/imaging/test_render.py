@@ -25,6 +25,7 @@ from tests.imaging.pictures import (
     rendered,
     saved,
 )
+from watcherd.config.rules import PRESETS
 from watcherd.derivatives.marks import mark_in
 from watcherd.imaging.render import Rendering
 from watcherd.model import (
@@ -94,6 +95,17 @@ def test_variants_may_be_many_and_in_any_order() -> None:
     pictures = rendered(PHOTO, *variants)
     assert tuple(picture.width for picture in pictures) == sides
     assert all(is_close(corners(picture), QUARTERS, within=20) for picture in pictures)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_renders(name: str) -> None:
+    preset = PRESETS[name]
+    (picture,) = rendered(saved(quarters(2400, 1800), "JPEG", quality=92), preset)
+    assert preset.width is not None
+    assert preset.height is not None
+    assert picture.size == ((1067, 800) if name == "ocr" else (preset.width, preset.width * 3 // 4))
+    assert picture.format == preset.format.value.upper()
+    assert is_close(corners(picture), QUARTERS, within=60 if preset.normalise else 12)
 
 
 # ------------------------------------------------------------------------------------------------------------- fits

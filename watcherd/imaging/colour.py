@@ -29,7 +29,8 @@ def to_bytes(image: pyvips.Image) -> pyvips.Image:
     """8 bits a sample, in grey, RGB or CMYK with or without an alpha band. 16 bits are scaled, floats as scRGB."""
     if image.format in ("complex", "dpcomplex"):
         image = image.real()
-    if image.interpretation in ("rgb16", "grey16", "scrgb", "lab", "labs", "lch", "xyz", "yxy", "hsv"):
+    signed = image.format in ("char", "short", "int")  # heights and the like: no scale that is agreed upon
+    if not signed and image.interpretation in ("rgb16", "grey16", "scrgb", "lab", "labs", "lch", "xyz", "yxy", "hsv"):
         image = image.colourspace("b-w" if image.interpretation == "grey16" else "srgb")
     if image.format == "ushort":
         image = (image >> 8).cast("uchar")
