@@ -82,8 +82,7 @@ def test_gone_sources_are_counted_by_root(ledger: Ledger) -> None:
     assert (ledger.count_gone(1), ledger.count_gone(2)) == (2, 0)
 
 
-def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: Path) -> None:
-    path = str(tmp_path / "old.db")
+def _of_the_first_schema(path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     for statement in FIRST_SCHEMA:
         connection.execute(statement)
@@ -93,8 +92,33 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_ho
     )
     connection.close()
 
-    with Ledger.open(path) as ledger:
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    _of_the_first_schema(path)
+
+    with Ledger.open(str(path)) as ledger:
         assert ledger.roots() == {1: b"/a"}
         assert ledger.held_since_s(1) is None
         ledger.record(DONE)
         assert ledger.same_file(STAMP) == [DONE]
+
+
+def test_a_ledger_is_copied_before_it_is_converted(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    _of_the_first_schema(path)
+    (tmp_path / "ledger.db.before-m002_moves.unfinished").write_bytes(b"of a conversion that was killed")
+
+    Ledger.open(str(path)).close()
+    copy = sqlite3.connect(tmp_path / "ledger.db.before-m002_moves")
+    assert copy.execute("SELECT path FROM root").fetchall() == [(b"/a",)]
+    assert copy.execute("SELECT name FROM _sqlite_migrations").fetchall() == [("m001_first_schema",)]
+    copy.close()
+    Ledger.open(str(path)).close()
+    assert [file.name for file in tmp_path.glob("*.before*")] == ["ledger.db.before-m002_moves"]
+
+
+def test_a_new_ledger_has_no_copy(tmp_path: Path) -> None:
+    Ledger.open(str(tmp_path / "ledger.db")).close()
+    Ledger.open(str(tmp_path / "ledger.db")).close()
+    assert list(tmp_path.glob("*before*")) == []

@@ -27,14 +27,23 @@ def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
 
 def check(connection: sqlite3.Connection, path: str, *, read_only: bool) -> None:
     """Refuse what is not ours, or not of our time."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    applied: set[str] = set()
-    if "_sqlite_migrations" in tables:
-        sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'watcherd'"
-        applied = {name for (name,) in connection.execute(sql)}
+    tables = _tables(connection)
+    applied = _applied(connection)
     if tables - {"_sqlite_migrations"} and not applied:
         raise LedgerForeign(f"cannot use {path}: it is a database of another program; choose another state directory")
     _check_schema(applied, path, read_only=read_only)
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    """The steps that a file has behind it; none where it is new, or another program's."""
+    if "_sqlite_migrations" not in _tables(connection):
+        return set()
+    sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'watcherd'"
+    return {name for (name,) in connection.execute(sql)}
 
 
 def _check_schema(applied: set[str], path: str, *, read_only: bool) -> None:
@@ -62,7 +71,26 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT_BYTES}")
+    _back_up(connection, path)
     migrations.apply(Database(connection))
+
+
+def _back_up(connection: sqlite3.Connection, path: str) -> None:
+    """Keep a copy of a ledger that is about to be converted, for whoever goes back to the version before.
+
+    It is named by the first step that it lacks, and replaces one of that name whole. Raises sqlite3.Error, OSError.
+    """
+    lacking = [step for step in STEPS if step not in _applied(connection)]
+    if not lacking or lacking == list(STEPS):
+        return
+    copy = f"{path}.before-{lacking[0]}"
+    unfinished = f"{copy}.unfinished"
+    if os.path.lexists(unfinished):
+        os.unlink(unfinished)
+    connection.execute("VACUUM INTO ?", (unfinished,))
+    with open(unfinished, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, copy)
 
 
 def identity(path: str) -> tuple[int, int] | None:
