@@ -207,6 +207,7 @@ def test_ftp_an_upload_that_broke_off_is_completed_later(
     resume = ("--continue-at", "-", "--upload-file", pictures / "large-100.jpg")
     run("curl", "--silent", "--show-error", *resume, f"{ftp}/broken.jpg")
     assert target.read_bytes() == whole
+    eventually(lambda: daemon.state_of(target) == "done", within_s=40, what="it is whole", every_s=0.3)
     one_complete_set_each(daemon, watched, 1)
 
 
