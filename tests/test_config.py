@@ -26,7 +26,7 @@ from watcherd.model import (
     Variant,
 )
 from watcherd.naming import VARIANT_NAME
-from watcherd.settings import LogLevel, OnDelete, PoolSettings, RootSettings, Settings
+from watcherd.settings import LayoutKind, LogLevel, OnDelete, PoolSettings, RootSettings, Settings
 
 
 @pytest.fixture
@@ -388,6 +388,100 @@ def test_a_root_of_a_file_is_refused_with_its_line(write: Any, tmp_path: Path) -
     settings = from_command_line(["/none"], load(file))
     expected = [f"{file}:4: {tmp_path}/none does not exist", "--watch: /none does not exist"]
     assert refusal(settings, file=file) == expected
+
+
+# -------------------------------------------------------------------------------------------------------------- layouts
+
+
+def test_each_root_has_its_layout(write: Any, tmp_path: Path) -> None:
+    text = (
+        '[[roots]]\npath = "a"\nlayout = "mirror"\nmirror = "m"\n'
+        '[[roots]]\npath = "b"\nlayout = "subfolder"\nsubfolder = ".thumbs"\n[[roots]]\npath = "c"\n'
+    )
+    a, b, c = load(write(text)).roots
+    assert (a.layout, a.mirror) == (LayoutKind.MIRROR, str(tmp_path / "m"))
+    assert (b.layout, b.subfolder) == (LayoutKind.SUBFOLDER, ".thumbs")
+    assert (c.layout, c.subfolder, c.mirror) == (LayoutKind.SIBLING, ".derivatives", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('layout = "mirror"', '"layout" = "mirror" in [[roots]] needs a "mirror": the folder of that tree'),
+        ('mirror = "m"', '"mirror" in [[roots]] must name a folder, and counts only with layout = "mirror"'),
+        (
+            'layout = "subfolders"',
+            '"layout" in [[roots]] must be one of "sibling", "subfolder", "mirror", not "subfolders"; did you mean "subfolder"?',  # noqa: E501
+        ),
+        *(
+            (f'subfolder = "{name}"', f'"subfolder" in [[roots]] must be {rules.SUBFOLDER_EXPECTED}, not "{name}"')
+            for name in ("thumbs", "..", ".", ".a/b", ".watcherd-x", "")
+        ),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused_with_its_line(write: Any, lines: str, message: str) -> None:
+    file = write(f'[[roots]]\npath = "a"\n{lines}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value).split("\n") == [f"{file}:3: {message}"]
+
+
+def mirrored(path: Path, mirror: Path) -> RootSettings:
+    return RootSettings(path=str(path), layout=LayoutKind.MIRROR, mirror=str(mirror))
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Two folders for roots, and one for mirrors."""
+    folders = (tmp_path / "a", tmp_path / "b", tmp_path / "m")
+    for folder in folders:
+        (folder / "inside").mkdir(parents=True)
+    return folders
+
+
+def test_a_mirror_is_resolved_as_a_root_is(three: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("m")
+    (root,) = validate(Settings(roots=(mirrored(three[0], tmp_path / "link"),)), str(tmp_path / "state")).roots
+    assert root.mirror == os.path.realpath(three[2])
+
+
+def test_a_mirror_that_overlaps_a_root_is_refused(three: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    a, b, _ = map(os.path.realpath, three)
+    for mirror in (three[0], three[0] / "inside", three[1] / "inside", tmp_path):
+        settings = Settings(roots=(mirrored(three[0], mirror), RootSettings(path=str(three[1]))))
+        told = refusal(settings)
+        assert all("cannot have the mirror" in line for line in told)
+        assert any(f"overlaps the root {a}" in line or f"overlaps the root {b}" in line for line in told)
+
+
+def test_two_roots_do_not_share_a_mirror(three: tuple[Path, Path, Path]) -> None:
+    for one, other in ((three[2], three[2]), (three[2], three[2] / "inside")):
+        told = refusal(Settings(roots=(mirrored(three[0], one), mirrored(three[1], other))))
+        assert len(told) == 2
+        assert all("give each root a folder of its own" in line for line in told)
+
+
+def test_a_mirror_and_the_state_directory_are_apart(three: tuple[Path, Path, Path]) -> None:
+    for mirror, state in ((three[2], three[2] / "state"), (three[2] / "inside", three[2]), (three[2], three[2])):
+        (message,) = refusal(Settings(roots=(mirrored(three[0], mirror),)), state)
+        assert "overlaps the state directory" in message
+
+
+def test_a_mirror_that_is_not_there_is_refused_unless_it_was_used_before(three: tuple[Path, Path, Path]) -> None:
+    away = Path(os.path.realpath(three[2])) / "none"
+    settings = Settings(roots=(mirrored(three[0], away),))
+    (message,) = refusal(settings)
+    assert "it does not exist; make it, or mount it" in message
+    assert validate(settings, None, may_be_missing={str(away)}).roots[0].mirror == str(away)
+
+
+def test_a_mirror_that_is_no_folder_is_refused_with_its_line(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "m").touch()
+    file = write('[[roots]]\npath = "a"\nlayout = "mirror"\nmirror = "m"\n')
+    (message,) = refusal(load(file), file=file)
+    assert message.startswith(f"{file}:4: ")
+    assert message.endswith("it is not a folder")
 
 
 # --------------------------------------------------------------------------------------------------- writing it down

@@ -12,7 +12,10 @@ MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.p
 STAGES = {"watch", "queue", "pool", "imaging", "derivatives", "ledger", "telemetry"}
 LEAVES = {"watcherd.backfill", "watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.telemetry.events"}
 BETWEEN_STAGES = {
-    *((f"watcherd.watch.{name}", "derivatives") for name in ("hands", "reading", "writing", "tidying")),
+    *(
+        (f"watcherd.watch.{name}", "derivatives")
+        for name in ("hands", "reading", "writing", "tidying", "making", "relocating")
+    ),
     ("watcherd.pool.worker", "imaging"),
     ("watcherd.pool.requests", "queue"),  # the library's pool retries as the daemon does
 }

@@ -11,6 +11,7 @@ from watcherd.model import PREVIEW, THUMBNAIL, OutputFormat
 from watcherd.naming import (
     NAME_MAX_BYTES,
     SIBLING,
+    UNUSED,
     VARIANT_NAME,
     DerivativeName,
     Layout,
@@ -117,6 +118,36 @@ def test_what_is_not_called_as_a_derivative_is_of_no_source() -> None:
 
     assert every.source_of(b".derivatives/a.jpg") is None
     assert every.source_of(b"a.jpg.thumbnail.jpg") is None  # no derivative was ever put beside its source here
+
+
+def test_every_way_leads_from_an_earlier_layout_to_that_of_now() -> None:
+    every = Names(layouts=(MIRROR, SUBFOLDER, SIBLING), known=(("web", "webp"), ("web", "avif"), ("thumbnail", "jpg")))
+
+    assert every.ways_of(b"a/b.png", "web") == (
+        (b"a/.derivatives/b.png.web.webp", b"/srv/mirror/a/b.png.web.webp"),
+        (b"a/.derivatives/b.png.web.avif", b"/srv/mirror/a/b.png.web.avif"),
+        (b"a/b.png.web.webp", b"/srv/mirror/a/b.png.web.webp"),
+        (b"a/b.png.web.avif", b"/srv/mirror/a/b.png.web.avif"),
+    )
+
+
+def test_a_derivative_lies_where_its_own_layout_has_it() -> None:
+    every = Names(layouts=(replace(MIRROR, number=2), replace(SUBFOLDER, number=1), SIBLING))
+
+    paths = [every.path_of(b"a.png", THUMBNAIL, layout=number) for number in (None, 2, 1, 0)]
+    assert paths == [
+        b"/srv/mirror/a.png.thumbnail.jpg",
+        b"/srv/mirror/a.png.thumbnail.jpg",
+        b".derivatives/a.png.thumbnail.jpg",
+        b"a.png.thumbnail.jpg",
+    ]
+
+
+def test_a_folder_of_a_layout_that_was_perhaps_never_used_is_not_said_to_be_ours() -> None:
+    every = Names(layouts=(SIBLING, replace(SUBFOLDER, number=UNUSED)))
+
+    assert not every.is_ours(b"a/.derivatives")
+    assert every.is_ours(b"a/.derivatives", or_may_be=True)
 
 
 def test_folders_made_for_derivatives_are_known() -> None:

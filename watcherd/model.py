@@ -184,7 +184,7 @@ PREVIEW = Variant(name="preview", width=1200, height=1200, quality=85)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derivative:
-    """A file made from one source by one variant. `path` below the root is None where the layout gives it."""
+    """A file made from one source by one variant. `layout`: the ledger's number of where it lies (0: beside it)."""
 
     variant: str
     fingerprint: int
@@ -192,7 +192,7 @@ class Derivative:
     mtime_ns: int
     width: int
     height: int
-    path: bytes | None = None
+    layout: int = 0
 
 
 # ------------------------------------------------------------------------------------------------ outcomes and reasons
@@ -201,6 +201,7 @@ class Derivative:
 class Reason(StrEnum):
     """Why a source is not done. Closed: a decision never reads message text, it reads these."""
 
+    LAYOUT = "layout"  # Pending: its derivatives lie where an earlier layout had them
     # Rejected: holds until the content, the decoder table or the limits change
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"

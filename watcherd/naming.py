@@ -106,11 +106,13 @@ class Layout:
     """Where derivatives lie: `TREE/the folder of the source/FOLDER/name`, with two parts that may be empty.
 
     `tree`: the absolute path of the tree that they lie in; empty: the root of their source. `folder`: the name of the
-    folder that they have for themselves beside the source; empty: none.
+    folder that they have for themselves beside the source; empty: none. `number`: what the ledger calls it, `UNUSED`
+    for one that was perhaps never used here.
     """
 
     tree: bytes = b""
     folder: bytes = b""
+    number: int = 0
 
     def folder_of(self, directory: bytes) -> bytes:
         """Where the derivatives of a folder's sources lie: below the root, or absolute in a tree of their own."""
@@ -129,6 +131,9 @@ class Layout:
         directory, _, name = source_path.rpartition(b"/")
         return _joined(self.folder_of(directory), derivative_name(name, variant, extension))
 
+
+UNUSED = -1
+"""The number of a layout of which nobody knows whether a root ever had it."""
 
 SIBLING = Layout()
 """Beside the source."""
@@ -150,16 +155,19 @@ class Names:
         """The layout of now."""
         return self.layouts[0]
 
-    def path_of(self, source_path: bytes, variant: Variant) -> bytes:
-        """Where a derivative is to lie."""
-        return self.layout.path_of(source_path, variant.name, variant.format.extension)
+    def path_of(self, source_path: bytes, variant: Variant, *, layout: int | None = None) -> bytes:
+        """Where a derivative is to lie; or where it lies, under the layout that the ledger gave this number."""
+        where = next((one for one in self.layouts if one.number == layout), self.layout)
+        return where.path_of(source_path, variant.name, variant.format.extension)
 
-    def paths_of(self, source_path: bytes, variant: str) -> tuple[bytes, ...]:
-        """Wherever a derivative of this variant may lie, in one format or another; the likeliest first."""
+    def paths_of(self, source_path: bytes, variant: str, *, layout: int | None = None) -> tuple[bytes, ...]:
+        """Wherever a derivative of this variant may lie, in one format or another; the likeliest first.
+
+        `layout`: only under the layout to which the ledger gave this number.
+        """
         extensions = [extension for name, extension in self.known if name == variant]
-        return tuple(
-            layout.path_of(source_path, variant, extension) for layout in self.layouts for extension in extensions
-        )
+        layouts = [one for one in self.layouts if layout in {None, one.number}]
+        return tuple(one.path_of(source_path, variant, extension) for one in layouts for extension in extensions)
 
     def source_of(self, path: bytes) -> bytes | None:
         """The source that a path is a derivative's of, by its name alone; whether there is such a source is not said.
@@ -171,14 +179,31 @@ class Names:
         if parsed is None or parsed.cut_hash:
             return None
         directories = (layout.directory_of(folder) for layout in self.layouts)
-        found = (directory for directory in directories if directory is not None and not self.is_ours(directory))
+        found = (one for one in directories if one is not None and not self.is_ours(one, or_may_be=True))
         return next((_joined(directory, parsed.stem) for directory in found), None)
 
-    def is_ours(self, directory: bytes) -> bool:
-        """Whether a folder is, or lies in, one that we made for derivatives: no source lies there."""
+    def ways_of(self, source_path: bytes, variant: str) -> tuple[tuple[bytes, bytes], ...]:
+        """(Where a derivative of this variant may lie of an earlier layout, where it is to lie under that of now)."""
+        extensions = [extension for name, extension in self.known if name == variant]
+        return tuple(
+            (earlier.path_of(source_path, variant, extension), self.layout.path_of(source_path, variant, extension))
+            for earlier in self.layouts[1:]
+            for extension in extensions
+        )
+
+    def tree_of(self, path: bytes) -> bytes | None:
+        """The tree of derivatives that an absolute path is, or lies in; None for all other paths."""
+        trees = (layout.tree for layout in self.layouts if layout.tree)
+        return next((tree for tree in trees if _below(tree, path) is not None), None)
+
+    def is_ours(self, directory: bytes, *, or_may_be: bool = False) -> bool:
+        """Whether a folder is, or lies in, one that we made for derivatives: no source lies there.
+
+        `or_may_be`: by a layout that was perhaps never used here, too.
+        """
         if directory.startswith(b"/"):
-            return any(layout.tree and _below(layout.tree, directory) is not None for layout in self.layouts)
-        folders = {layout.folder for layout in self.layouts if layout.folder}
+            return self.tree_of(directory) is not None
+        folders = {layout.folder for layout in self.layouts if layout.folder and (or_may_be or layout.number != UNUSED)}
         return bool(folders) and not folders.isdisjoint(directory.split(b"/"))
 
 

@@ -23,6 +23,14 @@ class OnDelete(StrEnum):
     KEEP = "keep"
 
 
+class LayoutKind(StrEnum):
+    """Where derivatives lie: beside their source, in a hidden folder there, or in a tree of their own."""
+
+    SIBLING = "sibling"
+    SUBFOLDER = "subfolder"
+    MIRROR = "mirror"
+
+
 class LogFormat(StrEnum):
     """`auto`: readable on a terminal, JSON lines elsewhere."""
 
@@ -50,7 +58,10 @@ class Sandbox(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootSettings:
-    """One watched directory. `path` is absolute and without symbolic links once loaded; no `variants`: all of them."""
+    """One watched directory. `path` is absolute and without symbolic links once loaded; no `variants`: all of them.
+
+    `subfolder` is the name of the hidden folder, `mirror` the tree (absolute as `path` is) of the layouts of that name.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -61,6 +72,9 @@ class RootSettings:
     backfill: str = "all"
     min_free_bytes: int = 0
     svg: bool = False
+    layout: LayoutKind = LayoutKind.SIBLING
+    subfolder: str = ".derivatives"
+    mirror: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,12 @@
 It knows the product's promises and formats from their descriptions alone: the derivative's name (the source's, then
 variant and ending), the mark in a JPEG comment, the ledger's tables. Plain sqlite3 and Pillow, nothing of watcherd.
 
+Where derivatives do not lie beside their source, it is told so: `Where(subfolder=…)` or `Where(mirror=…)`. A derivative
+is then taken as if it lay beside its source, after a look that it does lie where it belongs, and at no other place.
+
 What it checks: every source has its derivatives (right box, upright, the source's picture, decodable to the last pixel,
 marked with the source's digest, recorded) or a recorded reason; no temporary file; nothing half-made; no derivative of
-a derivative; the sources untouched. As a program: `python -m tests.chaos.audit STATE ROOT ...`.
+a derivative; the sources untouched. As a program: `python -m tests.chaos.audit STATE ROOT ...`, for layout sibling.
 """
 
 import hashlib
@@ -29,6 +32,7 @@ STATES = ("pending", "done", "ignored", "incomplete", "rejected", "failed", "qua
 _SUFFIX = re.compile(rb"\.(?:thumbnail|preview)\.jpg\Z")
 _TEMPORARY = re.compile(rb"\.watcherd-.*\.tmp", re.DOTALL)
 _MARK = re.compile(rb"watcherd/1 ([a-z0-9_-]+) ([0-9a-f]{64}) [0-9a-f]{16}")
+_MIRROR_MARK = b".watcherd-mirror"
 _NAME_MAX = 255
 _MOST_DIFFERENCE = 14.0
 """Mean difference of grey values (0 to 255) that two ways of scaling may show; a turned picture shows 40 and more."""
@@ -54,6 +58,24 @@ class Print(NamedTuple):
     owner: int
 
 
+class Where(NamedTuple):
+    """The layout: the name of the folders for derivatives beside the sources, or their own tree; neither: beside."""
+
+    subfolder: bytes = b""
+    mirror: bytes = b""
+
+
+BESIDE = Where()
+
+
+class Seen(NamedTuple):
+    """A file of the tree: what lstat says, where it really lies, and whether that is a place for derivatives."""
+
+    status: os.stat_result
+    full: bytes
+    aside: bool = False
+
+
 @dataclass(slots=True)
 class Report:
     """What was found. `problems` is empty where all promises hold."""
@@ -74,13 +96,15 @@ def audit(
     *,
     variants: Mapping[str, Box] = VARIANTS,
     untouched: Mapping[bytes, Print] | None = None,
+    where: Where = BESIDE,
 ) -> Report:
     """Everything below one root. `untouched`: what `prints` said of the sources before."""
     report, base = Report(), os.fsencode(root)
     rows = ledger_rows(state_dir, base)
-    tree = dict(_tree(base))
+    tree = _site(base, where, report)
+    _audit_folders(base, where, report)
     for path in sorted(tree):
-        _audit_file(path, base, tree, rows, variants, report)
+        _audit_file(path, tree, rows, variants, report, where)
     for path, row in rows.items():
         if path not in tree and not row.gone and row.state != "ignored":
             report.add(path, f"is {row.state} in the ledger and not on the disk")
@@ -110,18 +134,18 @@ def sha256(path: bytes) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def half_made(root: os.PathLike[str] | str) -> list[str]:
-    """Derivatives that are not whole: to be asked at any moment, also while the daemon works."""
+def half_made(root: os.PathLike[str] | str, *, where: Where = BESIDE) -> list[str]:
+    """Derivatives that are not whole: to be asked at any moment, also while the daemon works, in any layout."""
     base, report = os.fsencode(root), Report()
-    tree = dict(_tree(base))
-    for path in tree:
-        source = _source_of(path, tree)
-        if source is not None:
-            try:
-                with open(os.path.join(base, path), "rb") as file:
-                    _decode(file.read(), path, report)
-            except FileNotFoundError:
-                continue
+    for one in {BESIDE, where}:
+        tree = _site(base, one, Report())
+        for path in tree:
+            if _source_of(path, tree) is not None:
+                try:
+                    with open(tree[path].full, "rb") as file:
+                        _decode(file.read(), path, report)
+                except FileNotFoundError:
+                    continue
     return report.problems
 
 
@@ -174,6 +198,35 @@ def _tree(base: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
                 yield os.path.relpath(full, base), status
 
 
+def _site(base: bytes, where: Where, report: Report) -> dict[bytes, Seen]:
+    """All files by the path that they would have with their derivatives beside them."""
+    tree: dict[bytes, Seen] = {}
+    aside: dict[bytes, Seen] = {}
+    for path, status in _tree(base):
+        folder, name = os.path.split(path)
+        above, own = os.path.split(folder)
+        if where.subfolder and own == where.subfolder:
+            aside[os.path.join(above, name)] = Seen(status, os.path.join(base, path), aside=True)
+        else:
+            tree[path] = Seen(status, os.path.join(base, path))
+    for path, status in _tree(where.mirror) if where.mirror else ():
+        if path != _MIRROR_MARK:
+            aside[path] = Seen(status, os.path.join(where.mirror, path), aside=True)
+    for path in tree.keys() & aside.keys():
+        report.add(path, "lies beside its source and aside")
+    return tree | aside
+
+
+def _audit_folders(base: bytes, where: Where, report: Report) -> None:
+    """No folder for derivatives is left without any."""
+    for folder, folders, files in os.walk(base):
+        if not folders and not files and os.path.basename(folder) in {where.subfolder, b".derivatives"}:
+            report.add(folder, "is an empty folder for derivatives")
+    for folder, folders, files in os.walk(where.mirror) if where.mirror else ():
+        if not folders and not files:
+            report.add(folder, "is an empty folder in the mirror")
+
+
 def _source_of(path: bytes, tree: Mapping[bytes, object]) -> bytes | None:
     """The source that this file is a derivative of by its name, or None."""
     directory, name = os.path.split(path)
@@ -212,36 +265,41 @@ def derivative_of(source: bytes, variant: str) -> bytes:
 
 def _audit_file(
     path: bytes,
-    base: bytes,
-    tree: Mapping[bytes, os.stat_result],
+    tree: Mapping[bytes, Seen],
     rows: Mapping[bytes, Row],
     variants: Mapping[str, Box],
     report: Report,
+    where: Where,
 ) -> None:
     if _TEMPORARY.fullmatch(os.path.basename(path)):
         report.add(path, "a temporary file was left")
         return
     source = _source_of(path, tree)
     if source is not None:
-        _audit_derivative(path, source, base, tree, rows, report)
+        if tree[path].aside != (where != BESIDE):
+            report.add(path, "is a derivative where another layout would have it")
+        _audit_derivative(path, source, tree, rows, report)
+        return
+    if tree[path].aside:
+        report.add(path, "lies among the derivatives and is none of a source that is there")
         return
     row = rows.get(path)
     if row is None:
-        _audit_unknown(path, base, report)
+        _audit_unknown(path, tree[path].full, report)
         return
     report.states[row.state] += 1
     report.reasons[row.reason] += bool(row.reason)
     if row.state == "pending":
         report.add(path, "is still to be done")
     elif row.state == "done":
-        _audit_done(path, base, tree, row, variants, report)
+        _audit_done(path, tree, row, variants, report)
     elif not row.detail or (row.state != "ignored" and not row.reason):
         report.add(path, f"is {row.state} without a reason ({row.reason!r}: {row.detail!r})")
 
 
-def _audit_unknown(path: bytes, base: bytes, report: Report) -> None:
+def _audit_unknown(path: bytes, full: bytes, report: Report) -> None:
     if _SUFFIX.search(path):
-        with open(os.path.join(base, path), "rb") as file:
+        with open(full, "rb") as file:
             if _MARK.search(file.read(65_536)):
                 report.add(path, "is left of a source that is not there")
                 return
@@ -252,8 +310,7 @@ def _audit_unknown(path: bytes, base: bytes, report: Report) -> None:
 def _audit_derivative(
     path: bytes,
     source: bytes,
-    base: bytes,
-    tree: Mapping[bytes, os.stat_result],
+    tree: Mapping[bytes, Seen],
     rows: Mapping[bytes, Row],
     report: Report,
 ) -> None:
@@ -266,38 +323,37 @@ def _audit_derivative(
     if row is not None and row.reason == "name_taken":
         return
     report.derivatives += 1
-    with open(os.path.join(base, path), "rb") as file:
+    with open(tree[path].full, "rb") as file:
         data = file.read()
     if _decode(data, path, report) is None:
         return
     mark = _MARK.search(data[:65_536])
     if mark is None:
         report.add(path, "has no mark")
-    elif mark[2].decode() != sha256(os.path.join(base, source)):
+    elif mark[2].decode() != sha256(tree[source].full):
         report.add(path, "was made from another content than its source's")
 
 
 def _audit_done(
     path: bytes,
-    base: bytes,
-    tree: Mapping[bytes, os.stat_result],
+    tree: Mapping[bytes, Seen],
     row: Row,
     variants: Mapping[str, Box],
     report: Report,
 ) -> None:
-    if row.digest is None or row.digest.hex() != sha256(os.path.join(base, path)):
+    if row.digest is None or row.digest.hex() != sha256(tree[path].full):
         report.add(path, "is done with another digest")
-    picture = _upright(os.path.join(base, path))
+    picture = _upright(tree[path].full)
     for variant, box in variants.items():
         made = derivative_of(path, variant)
         if made not in tree:
             report.add(path, f"is done without its {variant}")
             continue
-        recorded, status = row.derivatives.get(variant), tree[made]
+        recorded, status = row.derivatives.get(variant), tree[made].status
         if recorded != (status.st_size, status.st_mtime_ns):
             report.add(made, f"is recorded as {recorded}, and is {(status.st_size, status.st_mtime_ns)}")
         if picture is not None:
-            with open(os.path.join(base, made), "rb") as file:
+            with open(tree[made].full, "rb") as file:
                 _compare(made, file.read(), picture, box, report)
 
 
@@ -316,14 +372,14 @@ def _decode(data: bytes, path: bytes, report: Report) -> Image.Image | None:
     return picture
 
 
-class _Seen(NamedTuple):
+class _Look(NamedTuple):
     """A source's upright size, and a small grey sample where two programs must agree on its colours."""
 
     size: tuple[int, int]
     sample: Image.Image | None
 
 
-def _upright(full: bytes) -> _Seen | None:
+def _upright(full: bytes) -> _Look | None:
     """What a source shows; None where Pillow cannot read it (then nothing is compared)."""
     try:
         with warnings.catch_warnings():
@@ -337,10 +393,10 @@ def _upright(full: bytes) -> _Seen | None:
                 sample = upright.convert("L").resize((16, 16), Image.Resampling.BOX) if is_plain else None
     except Exception:  # noqa: BLE001  formats are the daemon's matter
         return None
-    return _Seen((height, width) if turned else (width, height), sample)
+    return _Look((height, width) if turned else (width, height), sample)
 
 
-def _compare(path: bytes, data: bytes, source: _Seen, box: Box, report: Report) -> None:
+def _compare(path: bytes, data: bytes, source: _Look, box: Box, report: Report) -> None:
     try:
         picture = Image.open(io.BytesIO(data))
         sample = picture.convert("L").resize((16, 16), Image.Resampling.BOX)

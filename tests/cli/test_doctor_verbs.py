@@ -3,11 +3,13 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.places import mounted
 from watcherd.cli import main
 from watcherd.daemon.doctor import installation, state, system
 from watcherd.daemon.doctor.check import Check, Finding
@@ -19,7 +21,7 @@ from watcherd.imaging.samples import sample_of
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import THUMBNAIL, Entry, Source, State
-from watcherd.settings import RootSettings
+from watcherd.settings import LayoutKind, RootSettings
 
 CHECKS = [
     *("versions", "sandbox", "reading", "writing", "configuration", "environment", "inotify", "open files", "clock"),
@@ -233,3 +235,15 @@ def test_a_root_that_is_not_there_or_is_anothers_fails(tmp_path: Path) -> None:
     assert taken.finding is Finding.FAIL
     assert "another watcherd works in" in taken.detail
     assert "another watcherd" not in ours.detail
+
+
+def test_of_a_root_with_a_mirror_only_the_mirror_has_to_be_writable(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    with mounted(tmp_path / "root", "-t", "tmpfs", "-o", "ro", "tmpfs") as root:
+        plain = RootSettings(path=str(root))
+        mirrored = replace(plain, layout=LayoutKind.MIRROR, mirror=str(tmp_path / "mirror"))
+        away = replace(mirrored, mirror=str(tmp_path / "none"))
+        found = {one: check for one in (plain, mirrored, away) for check in roots((one,), in_use=True)}
+    assert (found[plain].finding, "read-only" in found[plain].detail) == (Finding.FAIL, True)
+    assert "read-only" not in found[mirrored].detail
+    assert (found[away].finding, "its mirror" in found[away].detail) == (Finding.FAIL, True)

@@ -9,7 +9,9 @@ from click.testing import CliRunner, Result
 
 from watcherd.cli import watcherd
 from watcherd.cli.exits import Exit
+from watcherd.cli.service_verbs import _written
 from watcherd.config import ConfigError
+from watcherd.settings import LayoutKind, RootSettings, Settings
 
 
 @pytest.fixture
@@ -89,3 +91,8 @@ def test_the_machines_service_wants_root(verb: Callable[..., Result], tmp_path: 
     done = verb("install", "--watch", str(tmp_path / "photos"))
     assert done.exit_code == Exit.USAGE
     assert "needs root" in done.stderr
+
+
+def test_mirrors_are_folders_that_the_service_writes_to_as_well() -> None:
+    mirrored = RootSettings(path="/a", layout=LayoutKind.MIRROR, mirror="/m")
+    assert _written(Settings(roots=(mirrored, RootSettings(path="/b")))) == ["/m"]

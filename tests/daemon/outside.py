@@ -7,7 +7,7 @@ their files different names.
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from watcherd.daemon.effects import AskHands, Moment, TellWorker
@@ -42,6 +42,8 @@ from watcherd.watch.hands import (
     Recognise,
     Recognised,
     Refused,
+    Relocate,
+    Relocated,
     Remove,
     Removed,
     Reply,
@@ -148,6 +150,10 @@ class Outside:
                 del self._descriptors[item.fd]
         return reply
 
+    def carried_out(self, request: object) -> Reply:
+        """What the hands do and say, for a test whose daemon does not live to hear it."""
+        return self._hands(request)
+
     def _hands(self, request: object) -> Reply:
         match request:
             case StatMany(ticket=ticket, paths=paths):
@@ -164,6 +170,8 @@ class Outside:
                 return Collected(root=self.root, ticket=ticket, fds=fds)
             case Publish():
                 return self._publish(request)
+            case Relocate():
+                return self._relocate(request)
             case Remove(ticket=ticket, items=items):
                 for path, _, _ in items:
                     self.disk.pop(path, None)
@@ -188,12 +196,9 @@ class Outside:
             return Refused(root=self.root, ticket=request.ticket, outcome=Vanished())
         if file.stamp != request.stamp:
             return Refused(root=self.root, ticket=request.ticket, outcome=Disturbed())
-        beside = [(variant, self.disk.get(path)) for variant, path in request.derivatives]
-        found = tuple(
-            Found(variant=variant, mark=other.mark, size_bytes=other.stamp.size_bytes, mtime_ns=other.stamp.mtime_ns)
-            for variant, other in beside
-            if other is not None
-        )
+        found = self._standing(request.derivatives)
+        missing = {variant for variant, _ in request.derivatives} - {item.variant for item in found}
+        elsewhere = self._standing(item for item in request.elsewhere if item[0] in missing)
         return Fetched(
             root=self.root,
             ticket=request.ticket,
@@ -202,7 +207,35 @@ class Outside:
             has_holes=False,
             kind="jpeg",
             found=found,
+            elsewhere=elsewhere,
         )
+
+    def _standing(self, derivatives: Iterable[tuple[str, bytes]]) -> tuple[Found, ...]:
+        return tuple(
+            Found(
+                variant=variant,
+                path=path,
+                mark=other.mark,
+                size_bytes=other.stamp.size_bytes,
+                mtime_ns=other.stamp.mtime_ns,
+            )
+            for variant, path in derivatives
+            if (other := self.disk.get(path)) is not None
+        )
+
+    def _relocate(self, request: Relocate) -> Reply:
+        source = self.disk.get(request.path)
+        if source is None or source.stamp != request.stamp:
+            outcome = Vanished() if source is None else Disturbed()
+            return Refused(root=self.root, ticket=request.ticket, outcome=outcome)
+        moved = []
+        for item in request.displaced:
+            ways = ((old, new) for old, new in item.ways if new not in self.disk)
+            way = next(((old, new) for old, new in ways if old in self.disk and self.disk[old].mark == item.mark), None)
+            if way is not None:
+                self.disk[way[1]] = self.disk.pop(way[0])
+                moved.append(item.derivative)
+        return Relocated(root=self.root, ticket=request.ticket, derivatives=tuple(moved))
 
     def _publish(self, request: Publish) -> Reply:
         if self.on_publish is not None:

@@ -37,7 +37,7 @@ from watcherd.model import (
     Stamp,
     Variant,
 )
-from watcherd.naming import Names
+from watcherd.naming import SIBLING, Layout, Names
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.slots import Busy
@@ -56,6 +56,7 @@ class World(Outside):
     most_workers: int = 2
     budget_bytes: int = 1 << 30
     patient: bool = True
+    layouts: tuple[Layout, ...] = (SIBLING,)
     jitter: float = 0.5
     seen_by: int = SEEN_BY
     scans_asked: list[bytes] = field(default_factory=list)
@@ -105,7 +106,7 @@ class World(Outside):
             path=path,
             settings=settings,
             variants=self.variants,
-            names=Names(known=self.ledger.known_variants()),
+            names=Names(layouts=self.layouts, known=self.ledger.known_variants()),
             file_system=text,
         )
 

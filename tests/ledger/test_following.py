@@ -102,6 +102,7 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_keeps_what_it_ho
         assert ledger.held_since_s(1) is None
         ledger.record(DONE)
         assert ledger.same_file(STAMP) == [DONE]
+        assert ledger.entry(DONE.source) == DONE
 
 
 def test_a_ledger_is_copied_before_it_is_converted(tmp_path: Path) -> None:

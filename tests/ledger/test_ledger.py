@@ -93,7 +93,7 @@ def test_an_entry_is_read_as_it_was_written(ledger: Ledger) -> None:
         phash=2**64 - 1,
         dhash=0,
         captured="2008-05-30T15:56:01",
-        derivatives=(THUMBNAIL, replace(PREVIEW, path=b"elsewhere/x.jpg")),
+        derivatives=(THUMBNAIL, replace(PREVIEW, layout=3)),
     )
     ledger.record(entry)
     assert ledger.entry(entry.source) == entry
@@ -462,7 +462,7 @@ def test_a_later_version_s_ledger_is_refused(path: str) -> None:
 
 def test_an_older_version_s_ledger_is_not_for_readers(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Ledger.open(path).close()
-    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m003_next"))
+    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m005_next"))
     with pytest.raises(LedgerTooOld):
         Ledger.open(path, read_only=True)
 
@@ -625,3 +625,23 @@ def test_a_pass_that_is_taken_back_is_not_remembered(ledger: Ledger) -> None:
     entry = ledger.entry(Source(root, b"a.jpg"))
     assert entry is not None
     assert entry.width == 0
+
+
+def test_a_layout_has_the_same_number_at_each_mention_and_none_beside_the_source(ledger: Ledger) -> None:
+    one, two = ledger.root_id(b"/a"), ledger.root_id(b"/b")
+    mirror, hidden = ledger.layout_id(one, b"/mirror", b""), ledger.layout_id(one, b"", b".derivatives")
+
+    assert ledger.layout_id(one, b"", b"") == 0
+    assert ledger.layout_id(one, b"/mirror", b"") == mirror
+    assert len({0, mirror, hidden, ledger.layout_id(two, b"/mirror", b"")}) == 4
+    assert ledger.layouts(one) == ((hidden, b"", b".derivatives"), (mirror, b"/mirror", b""))
+
+
+def test_a_dropped_root_takes_its_layouts_with_it(ledger: Ledger) -> None:
+    one, two = ledger.root_id(b"/a"), ledger.root_id(b"/b")
+    for root in (one, two):
+        ledger.layout_id(root, b"", b".derivatives")
+    ledger.drop_root(one)
+
+    assert ledger.layouts(one) == ()
+    assert len(ledger.layouts(two)) == 1

@@ -31,6 +31,7 @@ def planned(
     seen_by: int = 7,
     keeps_identity: bool = True,
     arriving: JobClass = JobClass.UPLOAD,
+    layout: int = 0,
 ) -> Skip | Do:
     return plan(
         stamp,
@@ -40,6 +41,7 @@ def planned(
         seen_by=seen_by,
         keeps_identity=keeps_identity,
         arriving=arriving,
+        layout=layout,
     )
 
 
@@ -210,3 +212,36 @@ def test_what_a_folder_or_a_disk_refused_is_tried_again_by_each_scan(reason: Rea
 
     assert isinstance(planned(entry, STAMP, present={}), Do)
     assert planned(entry, STAMP, present=None) == Skip(state=State.FAILED)
+
+
+# ------------------------------------------------------------------------------------------------------------- layouts
+
+
+@pytest.mark.parametrize("present", [None, {}, FILES])
+def test_derivatives_of_another_layout_are_moved_and_not_missed(present: dict[str, tuple[int, int]] | None) -> None:
+    expected = Do(variants=(), job_class=JobClass.RECIPE, reason=DoReason.LAYOUT)
+    assert planned(ENTRY, present=present, layout=3, arriving=JobClass.BACKLOG) == expected
+
+
+def test_only_what_lies_where_it_belongs_can_be_missing_there() -> None:
+    half = replace(ENTRY, derivatives=(replace(MADE[0], layout=3), MADE[1]))
+    decision = planned(half, present={}, layout=3)
+    assert decision == Do(variants=("thumbnail",), job_class=JobClass.RECIPE, reason=DoReason.LAYOUT)
+
+
+def test_what_is_stale_and_elsewhere_is_moved_before_it_is_made_anew() -> None:
+    decision = planned(ENTRY, fingerprints={**WANTED, "preview": 23}, layout=3)
+    assert decision == Do(variants=("preview",), job_class=JobClass.RECIPE, reason=DoReason.LAYOUT)
+
+
+def test_a_source_with_a_ctime_of_its_own_is_hashed_before_its_derivatives_are_moved() -> None:
+    decision = planned(ENTRY, STAMP._replace(ctime_ns=21), layout=3)
+    assert decision == Do(variants=(), job_class=JobClass.RECIPE, reason=DoReason.IDENTITY)
+
+
+def test_where_a_name_is_taken_the_move_waits_until_it_is_free() -> None:
+    taken = replace(ENTRY, state=State.REJECTED, reason=Reason.NAME_TAKEN)
+    assert planned(taken, present=FILES, layout=3) == Skip(state=State.REJECTED)
+    assert planned(taken, present=None, layout=3) == Skip(state=State.REJECTED)
+    expected = Do(variants=(), job_class=JobClass.RECIPE, reason=DoReason.LAYOUT)
+    assert planned(taken, present={"thumbnail": (1, 1)}, layout=3) == expected

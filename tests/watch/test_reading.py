@@ -297,7 +297,7 @@ def test_what_stands_at_the_derivatives_names_is_told(tmp_path: Path) -> None:
     seen = [(found.variant, found.mark) for found in reply.found]
     assert seen == [("right", RIGHT), ("stale", STALE), ("foreign", None), ("link", None)]
     size, mtime_ns = stamps[b"right"][:2]
-    assert reply.found[0] == Found(variant="right", mark=RIGHT, size_bytes=size, mtime_ns=mtime_ns)
+    assert reply.found[0] == Found(variant="right", path=b"right", mark=RIGHT, size_bytes=size, mtime_ns=mtime_ns)
 
 
 # ------------------------------------------------------------------------------------------------------------- collect

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Change, ChangeKind, Derivative, Entry, JobClass, Source, Stamp, State
+from watcherd.model import THUMBNAIL, Change, ChangeKind, Derivative, Entry, JobClass, Source, Stamp, State
 from watcherd.naming import Names, derivative_name, temporary_name
 from watcherd.watch.compare import Wanted
 from watcherd.watch.reports import Found, Listed, ScanEnded, ScannerFailed, ScanResult, Stray
@@ -84,8 +84,7 @@ class Bench:
         """Let the ledger know a file as it lies there, with a thumbnail beside it if it is done."""
         derivatives: tuple[Derivative, ...] = ()
         if state is State.DONE:
-            directory, slash, name = path.rpartition(b"/")
-            thumbnail = directory + slash + derivative_name(name, "thumbnail", "jpg")
+            thumbnail = self.wanted.names.path_of(path, THUMBNAIL)
             self.file(thumbnail, b"small")
             made = self.stamp(thumbnail)
             derivatives = (

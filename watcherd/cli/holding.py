@@ -38,6 +38,16 @@ def hold(folder: str) -> Iterator[StateDirectory]:
         os.close(lock)
 
 
+def seen_mirrors(folder: str) -> frozenset[str]:
+    """The mirrors that the ledger of a state directory knows: these are waited for as well."""
+    try:
+        with Ledger.open(StateDirectory(folder).ledger, read_only=True) as ledger:
+            layouts = [layout for root in ledger.roots() for layout in ledger.layouts(root)]
+            return frozenset(os.fsdecode(tree) for _, tree, _ in layouts if tree)
+    except LedgerError:
+        return frozenset()
+
+
 def seen_roots(folder: str) -> frozenset[str]:
     """The roots that the ledger of a state directory knows: these are waited for when they are not there."""
     try:

@@ -14,7 +14,7 @@ from watcherd.cli.options import json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Entry
+    from watcherd.model import Derivative, Entry
 
 _FAILURES_SHOWN = 20
 
@@ -186,10 +186,29 @@ def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
         "not_before": _instant(entry.not_before_at_s),
         "gone_since": _instant(entry.gone_at_s),
         "derivatives": [
-            {"variant": d.variant, "bytes": d.size_bytes, "width": d.width, "height": d.height}
+            {
+                "variant": d.variant,
+                "bytes": d.size_bytes,
+                "width": d.width,
+                "height": d.height,
+                "path": os.fsdecode(_place_of(ledger, entry, d)),
+            }
             for d in entry.derivatives
         ],
     }
+
+
+def _place_of(ledger: "Ledger", entry: "Entry", derivative: "Derivative") -> bytes:
+    """Where a derivative lies: of the names that its variant ever had under its layout, the first that is there."""
+    from watcherd.naming import Layout  # noqa: PLC0415 - not for --help
+
+    root = entry.source.root
+    kinds = {number: Layout(tree=tree, folder=folder) for number, tree, folder in ledger.layouts(root)}
+    layout = kinds.get(derivative.layout, Layout())
+    extensions = [extension for variant, extension in ledger.known_variants() if variant == derivative.variant]
+    names = [layout.path_of(entry.source.path, derivative.variant, extension) for extension in extensions]
+    paths = [os.path.join(ledger.roots()[root], name) for name in names]
+    return next((path for path in paths if os.path.lexists(path)), paths[0] if paths else b"")
 
 
 def hexadecimal(number: int | None) -> str:
@@ -218,13 +237,17 @@ def _explanation(entry: "Entry") -> str:
     text = _MEANINGS[entry.state]
     if entry.gone_at_s is not None:
         text = "it is not there any more; it will be forgotten unless it comes back"
-    because = f" ({entry.reason}: {entry.detail})" if entry.reason else f" ({entry.detail})" if entry.detail else ""
+    why = f"{entry.reason}: {entry.detail}" if entry.detail else entry.reason
+    because = f" ({why})" if entry.reason else f" ({entry.detail})" if entry.detail else ""
     return text + because
 
 
 def _file_text(told: dict[str, Any]) -> str:
     lines = [f"{safe(told['source'])}: {told['state']}", f"  {safe(told['explanation'])}"]
-    lines += [f"  {d['variant']}: {d['width']}x{d['height']}, {d['bytes']} bytes" for d in told["derivatives"]]
+    lines += [
+        f"  {d['variant']}: {d['width']}x{d['height']}, {d['bytes']} bytes, {safe(d['path'])}"
+        for d in told["derivatives"]
+    ]
     if told["width"]:
         taken = f", taken {told['captured']}" if told["captured"] else ""
         lines.append(f"  {told['width']}x{told['height']} pixels{taken}")

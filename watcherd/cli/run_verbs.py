@@ -20,7 +20,7 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     SIGTERM or Ctrl-C finishes what is running and ends; a second one ends at once.
     """
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
-    from watcherd.cli.holding import hold, seen_roots  # noqa: PLC0415 - as above
+    from watcherd.cli.holding import hold, seen_mirrors, seen_roots  # noqa: PLC0415 - as above
     from watcherd.daemon import lifecycle  # noqa: PLC0415 - as above
     from watcherd.settings import Settings  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure, get_logger  # noqa: PLC0415 - as above
@@ -33,7 +33,8 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     if not settings.roots:
         raise Stop(Exit.USAGE, "nothing to watch: give a folder with --watch DIR, or a file with --config FILE")
     folder = state_directory(state_dir)
-    settings = configuration.validate(settings, folder, file=config, may_be_missing=seen_roots(folder))
+    seen = seen_roots(folder) | seen_mirrors(folder)
+    settings = configuration.validate(settings, folder, file=config, may_be_missing=seen)
     configure(settings.log)
     with hold(folder) as state:
         if config:

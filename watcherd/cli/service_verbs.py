@@ -99,15 +99,23 @@ def _facts(places: "Places", package: "Package", there: "Settings", settings: "S
     """What is there, for a service that has `there` as its configuration and shall have `settings`."""
     from watcherd.service import facts, texts  # noqa: PLC0415 - not for --help
 
-    written = [os.path.dirname(os.path.realpath(settings.metrics.textfile))] if settings.metrics.textfile else []
     return facts.look(
         places,
         program=_program(),
         configured=[os.path.realpath(root.path) for root in there.roots],
         roots=[root.path for root in settings.roots],
         kernel_keys=texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"]),
-        needs=texts.Needs(written=tuple(facts.folder(path) for path in written), port=settings.metrics.port != 0),
+        needs=texts.Needs(
+            written=tuple(facts.folder(path) for path in _written(settings)), port=settings.metrics.port != 0
+        ),
     )
+
+
+def _written(settings: "Settings") -> list[str]:
+    """The folders besides the roots that the service writes to."""
+    textfile = settings.metrics.textfile
+    mirrors = [root.mirror for root in settings.roots if root.mirror]
+    return [*mirrors, *([os.path.dirname(os.path.realpath(textfile))] if textfile else [])]
 
 
 def _with_folders(settings: "Settings", places: "Places", watch: Sequence[str]) -> "Settings":

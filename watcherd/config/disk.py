@@ -1,4 +1,4 @@
-"""What of the settings only the disk can tell: whether the roots are there, and are apart.
+"""What of the settings only the disk can tell: whether the roots and mirrors are there, and are apart.
 
 Responsible for: resolving roots (a watched symbolic link gives no events at all, and no error), overlaps, and the state
 directory's place. Not responsible for: a root that disappears later (`watch/roots.py`).
@@ -9,6 +9,7 @@ import stat
 from collections.abc import Container
 from dataclasses import replace
 
+from watcherd.config import mirrors
 from watcherd.config.reading import root_path
 from watcherd.config.source import ConfigError, Problem, SourceFile, read
 from watcherd.settings import RootSettings, Settings
@@ -22,20 +23,26 @@ def validate(
     origin: str = "--watch",
     may_be_missing: Container[str] = (),
 ) -> Settings:
-    """The settings with every root resolved to its real path.
+    """The settings with every root and every mirror resolved to its real path.
 
     `state_dir` None leaves the state directory out. `file` is where the settings were read from: errors then point to
-    its lines; other roots came by `origin`. Roots in `may_be_missing` (as resolved here: those that were seen before)
-    are waited for when they are not there.
+    its lines; other roots came by `origin`. Roots and mirrors in `may_be_missing` (as resolved here: those that were
+    seen before) are waited for when they are not there.
 
-    Raises ConfigError where a root is missing, no folder, unreadable, inside another one, or holds `state_dir`.
+    Raises ConfigError where a root is missing, no folder, unreadable, inside another one, or holds `state_dir`;
+    and where a mirror is no folder to write to, or overlaps a root, another mirror or `state_dir`.
     """
     places = _Places(file, origin)
-    roots = [replace(root, path=os.path.realpath(root.path)) for root in settings.roots]
+    roots = [
+        replace(root, path=os.path.realpath(root.path), mirror=root.mirror and os.path.realpath(root.mirror))
+        for root in settings.roots
+    ]
     problems = []
     for given, root in zip(settings.roots, roots, strict=True):
         causes = [_fault(root.path, may_be_missing), _overlap(root, roots), _state_inside(root.path, state_dir)]
-        problems += [places.problem(given.path, cause) for cause in causes if cause]
+        problems += [places.problem(given.path, "path", cause) for cause in causes if cause]
+        wrong = mirrors.faults(root, roots, state_dir, may_be_missing)
+        problems += [places.problem(given.path, "mirror", cause) for cause in wrong]
     if problems:
         raise ConfigError(problems)
     return replace(settings, roots=tuple(roots))
@@ -93,12 +100,12 @@ class _Places:
         self._origin = origin
         self._source: SourceFile | None = None
 
-    def problem(self, path: str, cause: str) -> Problem:
-        line = self._line(path)
+    def problem(self, path: str, key: str, cause: str) -> Problem:
+        line = self._line(path, key)
         name = self._file if self._file and line else self._origin
         return Problem(file=name, line=line, message=f"{path} {cause}")
 
-    def _line(self, path: str) -> int:
+    def _line(self, path: str, key: str) -> int:
         if self._file is None:
             return 0
         if self._source is None:
@@ -106,5 +113,5 @@ class _Places:
         tables = self._source.document.get("roots")
         for number, table in enumerate(tables if isinstance(tables, list) else []):
             if isinstance(table, dict) and root_path(str(table.get("path")), self._file) == path:
-                return self._source.line(("roots", number, "path"))
+                return self._source.line(("roots", number, key))
         return 0

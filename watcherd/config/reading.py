@@ -22,7 +22,7 @@ from watcherd.config import rules
 from watcherd.config.source import Place, SourceFile, meant, read
 from watcherd.model import ColourPolicy, Fit, OutputFormat, Variant
 from watcherd.naming import VARIANT_NAME
-from watcherd.settings import WRITING_EXTRAS, RootSettings, Settings
+from watcherd.settings import WRITING_EXTRAS, LayoutKind, RootSettings, Settings
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ def _roots(source: SourceFile, variants: Sequence[str]) -> list[RootSettings]:
         path = root_path(root.path, source.name)
         if path in roots:
             source.report((*place, "path"), f'"{root.path}" is already a root')
-        roots[path] = replace(root, path=path)
+        roots[path] = replace(root, path=path, mirror=root.mirror and root_path(root.mirror, source.name))
     return list(roots.values())
 
 
@@ -114,6 +114,14 @@ def _check_root(source: SourceFile, root: RootSettings, place: Place) -> None:
         backfill.parse(root.backfill)
     except ValueError as error:
         _must_be(source, (*place, "backfill"), str(error), root.backfill)
+    if not rules.is_subfolder(root.subfolder):
+        _must_be(source, (*place, "subfolder"), rules.SUBFOLDER_EXPECTED, root.subfolder)
+    if root.layout is LayoutKind.MIRROR and not root.mirror.strip():
+        source.report((*place, "layout"), '"layout" = "mirror" in [[roots]] needs a "mirror": the folder of that tree')
+    if root.mirror and (root.layout is not LayoutKind.MIRROR or "\0" in root.mirror):
+        source.report(
+            (*place, "mirror"), '"mirror" in [[roots]] must name a folder, and counts only with layout = "mirror"'
+        )
 
 
 def _variants(source: SourceFile) -> dict[str, Variant | None]:

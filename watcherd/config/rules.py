@@ -100,6 +100,18 @@ def size(text: str) -> int:
     return round(float(found[1]) * _UNITS[found[2]])
 
 
+# ------------------------------------------------------------------------------------------------------------ layouts
+
+SUBFOLDER_EXPECTED = 'the name of a hidden folder such as ".derivatives": a dot first, no "/", at most 64 bytes'
+
+
+def is_subfolder(name: str) -> bool:
+    """Whether derivatives may lie in folders of this name: hidden ones, so that none of people's is taken for it."""
+    is_ours_anyway = name.startswith(".watcherd-")
+    is_plain = name.startswith(".") and name not in {".", ".."} and not set(name) & {"/", "\0"}
+    return is_plain and not is_ours_anyway and len(name.encode("utf-8", "surrogatepass")) <= 64
+
+
 # ---------------------------------------------------------------------------------------------------------- variants
 
 MAX_BOX = 65_500

@@ -30,11 +30,13 @@ class Phase(StrEnum):
     IDENTIFYING = "identifying"
     RENDERING = "rendering"
     COLLECTING = "collecting"
+    RELOCATING = "relocating"
     PUBLISHING = "publishing"
 
 
 AHEAD = frozenset({Phase.FETCHING, Phase.FETCHED})
-_WITH_HANDS = frozenset({Phase.FETCHING, Phase.COLLECTING, Phase.PUBLISHING})
+AFTER_WORKER = frozenset({Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
+_WITH_HANDS = frozenset({Phase.FETCHING, Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
 _MOST_HELD = 16
 """So many sources of a root may be with its hands, beyond those fetched ahead: a slow disk must not fill the memory."""
 
@@ -130,15 +132,15 @@ def twin_of(attempt: Attempt, digest: bytes, ledger: Ledger, is_online: Callable
 
 def fetch_of(attempt: Attempt, max_bytes: int) -> Fetch:
     """What the hands are asked to bring."""
-    path = attempt.job.source.path
+    path, names, variants = attempt.job.source.path, attempt.root.names, attempt.root.variants
+    elsewhere = [(variant.name, old) for variant in variants for old, _ in names.ways_of(path, variant.name)]
     return Fetch(
         ticket=attempt.ticket,
         path=path,
         stamp=attempt.job.stamp,
         max_bytes=max_bytes,
-        derivatives=tuple(
-            (variant.name, attempt.root.names.path_of(path, variant)) for variant in attempt.root.variants
-        ),
+        derivatives=tuple((variant.name, names.path_of(path, variant)) for variant in variants),
+        elsewhere=tuple(elsewhere),
     )
 
 
@@ -232,6 +234,7 @@ def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
                 mtime_ns=item.mtime_ns,
                 width=known.width if known else item.width,
                 height=known.height if known else item.height,
+                layout=attempt.root.names.layout.number,
             )
         )
     return Comparison(right=tuple(right), wanted=tuple(wanted), taken=tuple(taken))

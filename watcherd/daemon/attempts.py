@@ -6,6 +6,7 @@ published, and when a worker gets the next content. What an outcome means for th
 
     queue -> FETCHING (hands) -> FETCHED -> IDENTIFYING (worker) -> RENDERING (worker) -> PUBLISHING (hands) -> ended
                                                    |-> COLLECTING (hands: a twin's derivatives) -> PUBLISHING
+          RELOCATING (hands, instead of FETCHING) -'--> RELOCATING (hands: from an earlier layout's place) -> ended
                                                    |-> ended: right already, known as undoable
                                                    '-> parked: no memory now, or a twin is in work
 """
@@ -15,11 +16,12 @@ from dataclasses import replace
 from functools import partial
 
 from watcherd.daemon import attempt as one
-from watcherd.daemon.attempt import AHEAD, Attempt, Phase
+from watcherd.daemon import relocations
+from watcherd.daemon.attempt import Attempt, Phase
 from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
+from watcherd.daemon.in_hand import InHand
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.outcomes import Outcomes
-from watcherd.daemon.parking import Parking
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     Answer,
@@ -52,13 +54,14 @@ from watcherd.watch.hands import (
     Publish,
     Published,
     Refused,
+    Relocated,
 )
 
 _PICTURE_BYTES = 1 << 20
 """About what a finished picture takes (chosen: a preview is 0.2 MB)."""
 
 
-class Attempts:
+class Attempts(InHand):
     """All attempts under way, and the jobs that wait for memory or for a twin."""
 
     def __init__(
@@ -74,6 +77,7 @@ class Attempts:
         is_online: Callable[[int], bool],
         tickets: Iterator[int],
     ) -> None:
+        super().__init__()
         self._ledger = ledger
         self._queue = queue
         self._fleet = fleet
@@ -81,60 +85,18 @@ class Attempts:
         self._roots = roots
         self._outcomes = outcomes
         self._force = force
-        self._by_ticket: dict[int, Attempt] = {}
-        self._by_source: dict[Source, Attempt] = {}
         self._digests: dict[bytes, int] = {}
-        self._parking = Parking()
         self._no_reuse: set[Source] = set()
+        self._no_relocation: set[Source] = set()
         self._is_online = is_online
         self._tickets = tickets
         self.pids: dict[int, int] = {}
         self._now = 0.0
 
-    def __len__(self) -> int:
-        return len(self._by_ticket)
-
-    def __contains__(self, source: object) -> bool:
-        return source in self._by_source or source in self._parking
-
-    @property
-    def parked(self) -> int:
-        """Jobs that wait for memory or for a twin."""
-        return len(self._parking)
-
-    def under_way(self) -> list[Attempt]:
-        """What is in hand now, for the status."""
-        return list(self._by_ticket.values())
-
-    def sources(self) -> list[Source]:
-        """All sources in hand or parked."""
-        return [*self._by_source, *self._parking.sources()]
-
-    def in_root(self, root: int) -> int:
-        """How many attempts a root has under way."""
-        return sum(attempt.root.number == root for attempt in self._by_ticket.values())
-
-    def drop_parked(self, root: int) -> None:
-        """Drop what is parked of a root that is not watched any more; its rows stay pending."""
-        self._parking.leave(lambda job: job.source.root == root)
-
-    def finishing(self) -> int:
-        """Attempts that the hands have, after a worker had them: a drain waits for these as well."""
-        return sum(attempt.phase in {Phase.COLLECTING, Phase.PUBLISHING} for attempt in self._by_ticket.values())
-
     def lay_down_all(self) -> None:
         """The end of the run: what is in hand was not finished by our own doing, and is not to be suspected."""
         for attempt in list(self._by_ticket.values()):
             self._lay_down(attempt)
-
-    def source_in(self, slot: int) -> bytes | None:
-        """The path of the source that a worker holds, for the log."""
-        held = next((attempt for attempt in self._by_ticket.values() if attempt.slot == slot), None)
-        return held.root.path + b"/" + held.job.source.path if held else None
-
-    def waiting_for_worker(self) -> int:
-        """Fetched sources without a worker."""
-        return sum(attempt.phase in AHEAD for attempt in self._by_ticket.values())
 
     # ---- from the queue to a worker
 
@@ -157,10 +119,6 @@ class Attempts:
     def _first(self) -> Source | None:
         return self._parking.overdue(self._now, self._digests, self._is_online)
 
-    def replaced(self, source: Source) -> None:
-        """Another job has taken the place of a source's: its age is forgotten."""
-        self._parking.forget(source)
-
     def _acceptable(self, job: Job, first: Source | None) -> bool:
         """`first`: a job that was passed for too long has the next free memory, and no other."""
         if job.digest in self._digests or first not in {None, job.source}:
@@ -176,7 +134,16 @@ class Attempts:
         self._by_ticket[attempt.ticket] = attempt
         self._by_source[job.source] = attempt
         self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
-        return AskHands(root=root.number, request=one.fetch_of(attempt, self._force.settings.limits.max_bytes))
+        relocation = relocations.by_ledger(attempt, self._ledger.entry(job.source))
+        if relocation is not None and job.source not in self._no_relocation:
+            attempt.phase = Phase.RELOCATING
+            return AskHands(root=root.number, request=relocation)
+        return self._read(attempt)
+
+    def _read(self, attempt: Attempt) -> Effect:
+        attempt.phase = Phase.FETCHING
+        request = one.fetch_of(attempt, self._force.settings.limits.max_bytes)
+        return AskHands(root=attempt.root.number, request=request)
 
     def _assign(self, slot: int, moment: Moment) -> list[Effect]:
         waiting = [a for a in self._by_ticket.values() if a.phase is Phase.FETCHED]
@@ -198,7 +165,7 @@ class Attempts:
     # ---- what the hands say
 
     def from_hands(
-        self, reply: Fetched | Refused | Fault | Collected | Published | Broken, moment: Moment
+        self, reply: Fetched | Refused | Fault | Collected | Relocated | Published | Broken, moment: Moment
     ) -> list[Effect]:
         """Take a reply in. One whose attempt has ended meanwhile only has its descriptors closed."""
         attempt = self._by_ticket.get(reply.ticket)
@@ -210,6 +177,8 @@ class Attempts:
                 return []
             case Collected():
                 return self._collected(attempt, reply, moment)
+            case Relocated():
+                return self._relocated(attempt, reply, moment)
             case Published():
                 return self._published(attempt, reply, moment)
             case Refused(outcome=outcome):
@@ -225,7 +194,7 @@ class Attempts:
 
     def _published(self, attempt: Attempt, reply: Published, moment: Moment) -> list[Effect]:
         attempt.publish_s = moment.now - attempt.publishing_since
-        attempt.right += reply.derivatives
+        attempt.right += relocations.arrived(attempt, reply.derivatives)
         attempt.taken += reply.taken
         attempt.bytes_out = sum(derivative.size_bytes for derivative in reply.derivatives)
         return self._conclude(attempt, Reused() if attempt.reused else Rendered(), moment)
@@ -237,6 +206,23 @@ class Attempts:
             return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
         attempt.reused = True
         return self._publish(attempt, one.items_of_twin(attempt, descriptors), moment)
+
+    def _relocated(self, attempt: Attempt, reply: Relocated, moment: Moment) -> list[Effect]:
+        """What was not moved, and is not right, is looked for and made in the ordinary way."""
+        arrived = relocations.arrived(attempt, reply.derivatives)
+        entry = self._ledger.entry(attempt.job.source)
+        if attempt.digest is not None:
+            attempt.right += arrived
+        elif entry is not None:
+            self._ledger.record(relocations.updated(entry, arrived))
+            attempt.right = relocations.in_place(attempt, relocations.updated(entry, arrived))
+        if {one.variant for one in attempt.right} >= {variant.name for variant in attempt.root.variants}:
+            return self._conclude(attempt, Reused(), moment)
+        self._no_relocation.add(attempt.job.source)
+        if attempt.digest is not None:
+            return self._put_back(attempt)
+        attempt.right = ()
+        return [self._read(attempt)]
 
     def _publish(self, attempt: Attempt, items: Sequence[Item], moment: Moment) -> list[Effect]:
         if attempt.fetched is None:
@@ -266,6 +252,11 @@ class Attempts:
         if not attempt.wanted:
             outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
             return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
+        relocation = relocations.by_marks(attempt)
+        if relocation is not None and attempt.job.source not in self._no_relocation:
+            effects = self._let_go(attempt, moment)
+            attempt.phase = Phase.RELOCATING
+            return [*effects, AskHands(root=attempt.root.number, request=relocation)]
         twin = None
         if attempt.job.source not in self._no_reuse:
             twin = one.twin_of(attempt, message.digest, self._ledger, self._is_online)
@@ -276,7 +267,11 @@ class Attempts:
     def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
         attempt.phase, attempt.twin = Phase.COLLECTING, twin
         names = self._roots[twin.source.root].names
-        items = tuple((names.path_of(twin.source.path, v), one.mark_of(attempt, v)) for v in attempt.wanted)
+        layouts = {derivative.variant: derivative.layout for derivative in twin.derivatives}
+        items = tuple(
+            (names.path_of(twin.source.path, v, layout=layouts.get(v.name)), one.mark_of(attempt, v))
+            for v in attempt.wanted
+        )
         return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
@@ -315,11 +310,6 @@ class Attempts:
         self._admission.release(attempt.ticket)
         self._admission.fetch(attempt.ticket, _PICTURE_BYTES * len(message.made))
         return [*effects, *self._publish(attempt, one.items_made(attempt, message, descriptors), moment)]
-
-    def path_of(self, ticket: int) -> bytes:
-        """The path of the source that an attempt is about; empty where there is none such."""
-        attempt = self._by_ticket.get(ticket)
-        return attempt.job.source.path if attempt else b""
 
     def lost(
         self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False
@@ -375,6 +365,7 @@ class Attempts:
             outcome = one.name_taken(attempt)
         effects = self._lay_down(attempt) if isinstance(outcome, Disturbed) else self._forget(attempt)
         self._no_reuse.discard(attempt.job.source)
+        self._no_relocation.discard(attempt.job.source)
         self._parking.forget(attempt.job.source)
         self._outcomes.record(attempt, outcome, moment)
         return [*effects, *self._outcomes.follow_up(attempt, outcome, moment)]

@@ -14,6 +14,7 @@ from typing import Self
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
+from watcherd.daemon.layouts import names_of, take_into_use
 from watcherd.daemon.loop import Duty, Loop
 from watcherd.daemon.rooms import House, RootRooms, number_of
 from watcherd.daemon.statedir import StateDirectory
@@ -21,7 +22,6 @@ from watcherd.imaging.decoders import decoder_table
 from watcherd.ledger.errors import LedgerDamaged, LedgerError
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Variant
-from watcherd.naming import Names
 from watcherd.pool import machine
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.inbox import Inbox
@@ -113,17 +113,16 @@ class Composition:
         self, settings: RootSettings, variants: tuple[Variant, ...], table: tuple[mounts.Mount, ...]
     ) -> WatchedRoot:
         path = os.fsencode(settings.path)
+        number = self.ledger.root_id(path)
+        take_into_use(settings, number, self.ledger)
         mount = mounts.mount_of(path, table)
         kind = mount.kind if mount else b""
-        current = [(variant.name, variant.format.extension) for variant in variants]
-        known = (*current, *(pair for pair in self.ledger.known_variants() if pair not in current))
-        number = self.ledger.root_id(path)
         return WatchedRoot(
             number=number,
             path=path,
             settings=settings,
             variants=variants,
-            names=Names(known=known),
+            names=names_of(settings, number, variants, self.ledger),
             kind=os.fsdecode(kind),
             network=mounts.is_network(kind),
             keeps_identity=mounts.keeps_identity(kind),

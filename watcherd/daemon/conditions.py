@@ -19,13 +19,15 @@ from watcherd.queue.jobqueue import JobQueue
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts, sighting
 from watcherd.watch import roots as root_states
-from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, StatMany
+from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
 from watcherd.watch.recognition import REASONS, Verdict
 from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState
 
 log = get_logger()
 
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_OF_MIRROR = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Where a root's derivatives have a tree of their own, these are that tree's: nothing is written to the root."""
 
 
 class Conditions:
@@ -39,7 +41,7 @@ class Conditions:
         self._queue = queue
         self._tickets = tickets
         self._states = Roots()
-        self._mounts: dict[int, mounts.Mount | None] = {}
+        self._mounts: dict[int, tuple[mounts.Mount | None, ...]] = {}
         self._looks: dict[int, int] = {}
         self._told_away: set[int] = set()
         self.troubled: dict[int, str] = {}
@@ -88,7 +90,7 @@ class Conditions:
         table, effects = tuple(table), list[Effect]()
         for number in roots:
             root = self._roots[number]
-            self._mounts[number] = mounts.mount_of(root.path, table)
+            self._mounts[number] = _mounts_of(root, table)
             self._states.add(number, file_system=root.file_system, present=False)
             self._queue.block(number)
             effects += self._look(number)
@@ -99,9 +101,9 @@ class Conditions:
         table = tuple(table)
         effects: list[Effect] = []
         for number, root in self._roots.items():
-            now, before = mounts.mount_of(root.path, table), self._mounts.get(number)
+            now, before = _mounts_of(root, table), self._mounts.get(number, ())
             self._mounts[number] = now
-            if not mounts.is_same(before, now):
+            if len(now) != len(before) or not all(map(mounts.is_same, before, now)):
                 effects += self.doubt(number, moment)
         return effects
 
@@ -172,7 +174,7 @@ class Conditions:
         """A file's error; several of the disk's in a row are the disk's."""
         return self._fault(refused.root, refused.errno, path, moment) if refused.errno == errno.EIO else []
 
-    def worked(self, reply: Fetched | Published, moment: Moment) -> list[Effect]:
+    def worked(self, reply: Fetched | Relocated | Published, moment: Moment) -> list[Effect]:
         """A file was read or written well."""
         return self._event(root_states.Worked(root=reply.root), moment)
 
@@ -215,9 +217,12 @@ class Conditions:
     # ---- the machine
 
     def _fault(self, root: int, number: int, path: bytes, moment: Moment, *, of_root: bool = False) -> list[Effect]:
-        if number in _ABSENT:
-            return self._event(root_states.Identity(root=root, present=False), moment)
-        fault = root_states.Fault(root=root, errno=number, source=Source(root, path), of_root=of_root)
+        if number in _ABSENT or number == errno.ENOMEDIUM:
+            reason = PAUSING[number] if number == errno.ENOMEDIUM else ""
+            return self._event(root_states.Identity(root=root, present=False, reason=reason), moment)
+        has_mirror = root in self._roots and bool(self._roots[root].names.layout.tree)
+        alone = has_mirror and number in _OF_MIRROR
+        fault = root_states.Fault(root=root, errno=number, source=Source(root, path), of_root=of_root, alone=alone)
         return self._event(fault, moment)
 
     def _event(self, event: root_states.Event, moment: Moment) -> list[Effect]:
@@ -252,3 +257,9 @@ class Conditions:
             log.warning("root.away", root=path, state=state, reason=reason)
             self._told_away.add(root)
             self.troubled[root] = reason
+
+
+def _mounts_of(root: WatchedRoot, table: Iterable[mounts.Mount]) -> tuple[mounts.Mount | None, ...]:
+    """What the root lies on, and its mirror if it has one."""
+    table, tree = tuple(table), root.names.layout.tree
+    return tuple(mounts.mount_of(path, table) for path in (root.path, tree) if path)

@@ -43,6 +43,7 @@ from watcherd.watch.hands import (
     Published,
     Recognised,
     Refused,
+    Relocated,
     Removed,
     Stats,
 )
@@ -338,7 +339,7 @@ class Core:
                 return self._stats(item, moment)
             case Removed():
                 self.departures.removed(item, moment)
-            case Fetched() | Refused() | Collected() | Published() | Broken() | Fault():
+            case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self._from_hands(item, moment)
             case Probed() | Recognised() | MountsChanged():
                 return self.conditions.told(item, moment)
@@ -347,7 +348,7 @@ class Core:
     def _late(self, item: object, moment: Moment) -> list[Effect]:
         """A report from a root that is not watched any more: what is in hand there is finished, the rest is nothing."""
         match item:
-            case Fetched() | Refused() | Collected() | Published() | Broken() | Fault():
+            case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self.attempts.from_hands(item, moment)
             case ScanEnded(ticket=ticket):
                 self.tally.scanned(ticket)
@@ -362,7 +363,7 @@ class Core:
         return effects
 
     def _from_hands(
-        self, item: Fetched | Refused | Collected | Published | Broken | Fault, moment: Moment
+        self, item: Fetched | Refused | Collected | Relocated | Published | Broken | Fault, moment: Moment
     ) -> list[Effect]:
         effects: list[Effect] = []
         match item:
@@ -372,6 +373,6 @@ class Core:
                 effects = self.conditions.fault(item, moment) if isinstance(item, Fault) else []
             case Refused():
                 effects = self.conditions.refused(item, self.attempts.path_of(item.ticket), moment)
-            case Fetched() | Published():
+            case Fetched() | Relocated() | Published():
                 effects = self.conditions.worked(item, moment)
         return [*effects, *self.attempts.from_hands(item, moment)]

@@ -143,7 +143,9 @@ class Departures:
         items = tuple(
             (path, derivative.size_bytes, derivative.mtime_ns)
             for derivative in entry.derivatives
-            for path in names.paths_of(entry.source.path, derivative.variant)
+            for path in names.paths_of(
+                entry.source.path, derivative.variant, layout=None if forget else derivative.layout
+            )
         )
         return AskHands(root=entry.source.root, request=Remove(ticket=ticket, items=items))
 

@@ -32,7 +32,7 @@ from watcherd.model import (
     Vanished,
 )
 from watcherd.queue.jobqueue import Job, JobQueue, Lane
-from watcherd.queue.plan import Do, plan
+from watcherd.queue.plan import Do, DoReason, plan
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Fault, StatMany, Stats
 from watcherd.watch.settle import Growing, Settle, Settled
@@ -235,18 +235,18 @@ class Intake:
             self._outcomes.mark_dirty(source)
             return []
         entry = self._ledger.entry(source)
-        job_class = self._class_of(settled, entry)
+        job_class, reason = self._class_of(settled, entry)
         if job_class is None:
             if entry is not None and entry.gone_at_s is not None:
                 self._ledger.record(replace(entry, gone_at_s=None))
             return []
-        self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant)
+        self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant, reason=reason)
         return []
 
-    def _class_of(self, settled: Settled, entry: Entry | None) -> JobClass | None:
-        """The class of the job to be done, or None where nothing needs doing."""
+    def _class_of(self, settled: Settled, entry: Entry | None) -> tuple[JobClass | None, Reason | None]:
+        """The class of the job to be done, and its reason where that is kept; None where nothing needs doing."""
         if settled.tolerant:
-            return JobClass.BACKLOG
+            return JobClass.BACKLOG, None
         root = self._roots[settled.source.root]
         decision = plan(
             settled.stamp,
@@ -256,12 +256,13 @@ class Intake:
             seen_by=root.seen_by(self._force.seen_by),
             keeps_identity=root.keeps_identity,
             arriving=settled.arriving,
+            layout=root.names.layout.number,
         )
         if isinstance(decision, Do):
-            return decision.job_class
+            return decision.job_class, Reason.LAYOUT if decision.reason is DoReason.LAYOUT else None
         # Nothing by the stamp alone; but a scanner looked closer (at the derivatives), or a person insists.
         looked_closer = settled.arriving in {JobClass.BACKLOG, JobClass.MANUAL}
-        return settled.arriving if looked_closer else None
+        return settled.arriving if looked_closer else None, None
 
     def enqueue(
         self,
@@ -272,6 +273,7 @@ class Intake:
         moment: Moment,
         *,
         tolerant: bool = False,
+        reason: Reason | None = None,
     ) -> None:
         """Write a source as pending, then queue it."""
         known = entry or Entry(source=source, state=State.PENDING)
@@ -285,7 +287,7 @@ class Intake:
             stamp=stamp,
             job_class=job_class,
             sequence=self._ledger.next_sequence(),
-            reason=None,
+            reason=reason,
             detail="",
             not_before_at_s=None,
             gone_at_s=None,

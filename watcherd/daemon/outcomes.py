@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.inforce import InForce
+from watcherd.daemon.relocations import left_behind
 from watcherd.daemon.tally import Scope, Tally
 from watcherd.daemon.totals import Stage, Totals
 from watcherd.ledger.ledger import Ledger
@@ -182,12 +183,14 @@ class Outcomes:
                 pass  # its entry stays pending; it settles again
             case _:
                 assert_never(outcome)
-        self._look_for_outdated(before)
+        self._look_for_outdated(before, attempt.root.names.layout.number)
         self._log(attempt, outcome, moment)
 
-    def _look_for_outdated(self, before: Entry) -> None:
-        """A content that cannot be done has replaced one that was: the old one's derivatives would go on showing it."""
+    def _look_for_outdated(self, before: Entry, layout: int) -> None:
+        """What a content shows that is not there any more (another that cannot be done replaced it), or elsewhere."""
         now = self._ledger.entry(before.source)
+        if left := left_behind(before, now, layout):
+            self._outdated[before.source] = replace(before, derivatives=left)
         if now is None or now.state not in {State.REJECTED, State.QUARANTINED} or now.reason in _BY_PATH:
             return
         if before.derivatives and before.digest and now.digest not in {None, before.digest}:

@@ -1,4 +1,4 @@
-"""The rooms of one root: its hands, its scanner, and the claim that keeps other daemons out of it.
+"""The rooms of one root: its hands, its scanner, and the claim that keeps other daemons out of it and of its mirror.
 
 Responsible for: building them, having them work by other settings, and taking them down; each root for itself, at any
 time. Not responsible for: when (`composition.py`), nor for a root's observer, which is replaced now and then by whoever
@@ -40,14 +40,14 @@ class House:
 class RootRooms:
     """One root's rooms; `start` begins to take scan requests. `seen_by`: the decoder table and limits in force.
 
-    Raises Busy where another daemon has the root.
+    Raises Busy where another daemon has the root, or its mirror.
     """
 
     def __init__(self, root: WatchedRoot, house: House, *, seen_by: int) -> None:
         self._house = house
         self._bound: Bind | None = None
         self._stack = ExitStack()
-        self._stack.enter_context(claim(root.path))
+        self._claimed: set[bytes] = set()
         self._take_over(root, seen_by)
         self.hands = Hands(self._place(), post=house.post)
         self.scanner = self._scanner()
@@ -96,6 +96,9 @@ class RootRooms:
     # ---- inside
 
     def _take_over(self, root: WatchedRoot, seen_by: int) -> None:
+        for folder in {root.path, root.names.layout.tree} - self._claimed - {b""}:
+            self._stack.enter_context(claim(folder))
+            self._claimed.add(folder)
         if self._bound is not None:  # what it lies on was told anew since the root was surveyed
             root = replace(root, keeps_identity=self._bound.keeps_identity)
         self.root, self._seen_by = root, seen_by
@@ -142,7 +145,7 @@ def _wanted(root: WatchedRoot, in_force: int, taken: Backfill) -> Wanted:
     seen_by = root.seen_by(in_force)
     fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
     return Wanted(
-        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by, taken]),
+        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by, taken, root.names.layout]),
         fingerprints=fingerprints,
         seen_by=seen_by,
         names=root.names,
@@ -161,6 +164,7 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
         seen_by=wanted.seen_by,
         keeps_identity=wanted.keeps_identity,
         arriving=JobClass.BACKLOG,
+        layout=wanted.names.layout.number,
     )
     if isinstance(decision, Skip):
         return decision.state

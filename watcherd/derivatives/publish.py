@@ -179,7 +179,7 @@ class _Draft:
         size_bytes = os.fstat(self._item.fd).st_size
         pour(self._item.fd, self._descriptor, size_bytes, step=partial(self._terms.step, "write"))
         self._terms.step("dress")
-        _dress(self._descriptor, self._terms.like)
+        dress(self._descriptor, self._terms.like)
 
 
 class _Tally:
@@ -218,8 +218,10 @@ def _derivative(item: Item, size_bytes: int, mtime_ns: int) -> Derivative:
     )
 
 
-def _dress(descriptor: int, like: os.stat_result) -> None:
+def dress(descriptor: int, like: os.stat_result, mode: int | None = None) -> None:
     """Owner, group and mode of the source, as far as we may, and never readable by more people than the source is.
+
+    `mode`: the bits to set, if not those of the source's without the executable ones.
 
     Where the group stays ours, it gets no more than everybody; where we stay the owner, we can read it (and so, later,
     see that it is ours). File systems without owners and modes refuse both; that is theirs to say.
@@ -229,7 +231,7 @@ def _dress(descriptor: int, like: os.stat_result) -> None:
         if not _try(os.fchown, descriptor, like.st_uid, like.st_gid):
             _try(os.fchown, descriptor, -1, like.st_gid)
         ours = os.fstat(descriptor)
-    mode = stat.S_IMODE(like.st_mode) & 0o666
+    mode = stat.S_IMODE(like.st_mode) & 0o666 if mode is None else mode
     if ours.st_gid != like.st_gid:
         mode &= ~0o070 | (mode & 0o007) << 3
     if ours.st_uid != like.st_uid:

@@ -207,7 +207,7 @@ class Ledger(Queries):
         self._recent.clear()
         self._known_directories.clear()
         self._write("DELETE FROM derivative WHERE source IN (SELECT id FROM source WHERE root = ?)", root)
-        for table, column in (("source", "root"), ("directory", "root"), ("root", "id")):
+        for table, column in (("source", "root"), ("directory", "root"), ("layout", "root"), ("root", "id")):
             self._write(f"DELETE FROM {table} WHERE {column} = ?", root)  # noqa: S608  names of ours
 
     def set_identity(self, root: int, identity: str) -> None:
@@ -229,6 +229,18 @@ class Ledger(Queries):
             self._known_variants = None
             with self._rare_write() as tables:
                 tables.table("known_name").insert_all(new, ignore=True)
+
+    def layout_id(self, root: int, tree: bytes, folder: bytes) -> int:
+        """The number of a root's layout, given at its first mention; 0: beside the source."""
+        if not tree and not folder:
+            return 0
+        row = self._run("SELECT id FROM layout WHERE root = ? AND tree = ? AND folder = ?", root, tree, folder)
+        known = row.fetchone()
+        if known is not None:
+            return int(known[0])
+        self._begin()
+        sql = "INSERT INTO layout (root, tree, folder) VALUES (?, ?, ?) RETURNING id"
+        return int(self._write(sql, root, tree, folder).fetchall()[0][0])
 
     def put_verdict(self, verdict: Verdict) -> None:
         """Remember that a content cannot be done."""

@@ -7,7 +7,7 @@ Not responsible for: what is written into the tables. Imported by the writer onl
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, MOVES
+from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, LAYOUTS, MOVES
 
 MIGRATION_SET = "watcherd"
 
@@ -32,4 +32,11 @@ def m002_moves(db: Database) -> None:
 def m003_first_contact(db: Database) -> None:
     """Since when a root is known."""
     for statement in FIRST_CONTACT:
+        db.execute(statement)
+
+
+@migrations()
+def m004_layouts(db: Database) -> None:
+    """Where derivatives lie: the layouts of each root, and that of each derivative."""
+    for statement in LAYOUTS:
         db.execute(statement)

@@ -73,6 +73,10 @@ class Queries:
             self._known_variants = tuple(self._rows("SELECT variant, extension FROM known_name ORDER BY id"))
         return self._known_variants
 
+    def layouts(self, root: int) -> tuple[tuple[int, bytes, bytes], ...]:
+        """(number, tree, folder) of each layout but 0 that a root's derivatives ever had, the latest known first."""
+        return tuple(self._rows("SELECT id, tree, folder FROM layout WHERE root = ? ORDER BY id DESC", root))
+
     # -- sources
 
     def entry(self, source: Source) -> Entry | None:

@@ -40,7 +40,7 @@ SOURCE_COLUMNS = (
 )
 """What `source_values` fills, in this order; the directory and the name stand before them in every statement."""
 
-DERIVATIVE_COLUMNS = "fingerprint, size_bytes, mtime_ns, width, height, path"
+DERIVATIVE_COLUMNS = "fingerprint, size_bytes, mtime_ns, width, height, layout"
 
 _NO_STAMP = (None, None, None, None, None)
 _WIDE_BYTES = 16
@@ -83,7 +83,7 @@ def derivative_values(derivative: Derivative) -> tuple[Any, ...]:
         derivative.mtime_ns,
         derivative.width,
         derivative.height,
-        derivative.path,
+        derivative.layout,
     )
 
 
@@ -123,7 +123,7 @@ def derivative_from(variant: str, row: Sequence[Any]) -> Derivative:
         mtime_ns=narrow(row[2]),
         width=row[3],
         height=row[4],
-        path=row[5],
+        layout=row[5],
     )
 
 

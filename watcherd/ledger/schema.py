@@ -11,7 +11,7 @@ failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
-STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact")
+STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact", "m004_layouts")
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (
@@ -76,3 +76,12 @@ FIRST_CONTACT = (
     f"UPDATE root SET since_s = {NOW_S}",  # noqa: S608  a constant
 )
 """When a root was met for the first time: what came later is an upload, whatever the backfill leaves out."""
+
+LAYOUTS = (
+    """CREATE TABLE layout (
+        id INTEGER PRIMARY KEY, root INTEGER NOT NULL, tree BLOB NOT NULL, folder BLOB NOT NULL,
+        UNIQUE (root, tree, folder)) STRICT""",
+    "ALTER TABLE derivative DROP COLUMN path",
+    "ALTER TABLE derivative ADD COLUMN layout INTEGER NOT NULL DEFAULT 0",
+)
+"""Every layout that a root's derivatives ever had; 0 is the one beside the source, which needs no row."""

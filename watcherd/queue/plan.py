@@ -33,6 +33,7 @@ class DoReason(StrEnum):
     CONTENT = "content"
     IDENTITY = "identity"
     RECIPE = "recipe"
+    LAYOUT = "layout"
     MISSING = "missing"
     DECODERS = "decoders"
     ELSEWHERE = "elsewhere"
@@ -69,13 +70,14 @@ def plan(
     seen_by: int,
     keeps_identity: bool,
     arriving: JobClass = JobClass.UPLOAD,
+    layout: int = 0,
 ) -> Skip | Do:
     """Judge a source by its stamp and its entry.
 
     `fingerprints`: of the variants wanted. `present`: variant -> (size_bytes, mtime_ns) of the files that bear the
     names of its derivatives; None if nobody looked. `seen_by`: decoder table and limits of now. `keeps_identity`:
     whether inode and ctime mean something on this file system. `arriving`: the class of a new source; MANUAL stands
-    for all others too.
+    for all others too. `layout`: the ledger's number of where derivatives are to lie.
     """
     if entry is None or entry.stamp is None:
         return _do(fingerprints, arriving, DoReason.NEW, arriving)
@@ -85,7 +87,7 @@ def plan(
     if entry.state is State.PENDING:
         return _do(fingerprints, _class_of_change(entry, arriving), DoReason.PENDING, arriving)
     if entry.state is State.DONE or entry.reason is Reason.NAME_TAKEN:
-        return _plan_files(entry, content, fingerprints, present, arriving)
+        return _plan_files(entry, content, fingerprints, present, arriving, layout)
     if present is not None and entry.reason in _CURED_ELSEWHERE:
         return _do(fingerprints, JobClass.BACKLOG, DoReason.ELSEWHERE, arriving)
     return _plan_again(entry, content, fingerprints, seen_by, arriving)
@@ -97,16 +99,21 @@ def _plan_files(
     fingerprints: Mapping[str, int],
     present: Mapping[str, tuple[int, int]] | None,
     arriving: JobClass,
+    layout: int,
 ) -> Skip | Do:
     recorded = {derivative.variant: derivative for derivative in entry.derivatives}
-    stale, missing = _stale(recorded, fingerprints), _missing(recorded, present)
+    elsewhere = {variant for variant, derivative in recorded.items() if derivative.layout != layout}
+    stale, missing = _stale(recorded, fingerprints), _missing(recorded, present) - elsewhere
     if entry.state is not State.DONE:  # a name is taken: what could not be published is not recorded
         unrecorded = fingerprints.keys() - recorded.keys()
         stale -= unrecorded
         missing |= unrecorded - (present.keys() if present is not None else unrecorded)
+        elsewhere -= present.keys() if present is not None else elsewhere
     due = tuple(variant for variant in fingerprints if variant in stale or variant in missing)
-    if stale:
-        return _do(due, JobClass.RECIPE, DoReason.RECIPE, arriving)
+    if elsewhere and content is _Content.SAME:
+        return _do(due, JobClass.RECIPE, DoReason.LAYOUT, arriving)
+    if stale or elsewhere:
+        return _do(due, JobClass.RECIPE, DoReason.RECIPE if stale else DoReason.IDENTITY, arriving)
     if due:
         return _do(due, JobClass.BACKLOG, DoReason.MISSING, arriving)
     if content is _Content.DOUBTFUL:

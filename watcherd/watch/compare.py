@@ -33,7 +33,7 @@ class Wanted(NamedTuple):
 class Judge(Protocol):
     """The judgement on a source that lies on the disk: the state in which it rests, or None where it needs a look.
 
-    `present` holds (size, mtime_ns) of its derivatives that lie beside it.
+    `present` holds (size, mtime_ns) of its derivatives that lie where they belong.
     """
 
     def __call__(
@@ -54,7 +54,7 @@ class Comparison:
     """The comparison of one folder: iterate over it for its findings, in the order of names.
 
     `recorded` gives the ledger's entry of a name in this folder; it is asked only about names that look like a
-    derivative's and have no source beside them.
+    derivative's and have no source beside them. `aside`: what the folder holds that derivatives have for themselves.
     """
 
     def __init__(
@@ -65,8 +65,10 @@ class Comparison:
         judge: Judge,
         ignored: Callable[[bytes], bool],
         recorded: Callable[[bytes], Entry | None],
+        aside: Listing | None = None,
     ) -> None:
         self._listing = listing
+        self._derivatives = listing if aside is None else aside
         self._wanted = wanted
         self._judge = judge
         self._ignored = ignored
@@ -108,13 +110,13 @@ class Comparison:
         return self._judge(stamp, entry, self._present(name), self._wanted)
 
     def _present(self, name: bytes) -> dict[str, tuple[int, int]]:
-        """(size, mtime) of the derivatives beside a source. Of two files of one variant the first known pair counts."""
+        """(size, mtime) of a source's derivatives that are in place; of two of one variant, that of the first pair."""
         present: dict[str, tuple[int, int]] = {}
         for variant, extension, suffix in self._suffixes:
             fits = len(name) + len(suffix) <= NAME_MAX_BYTES
-            row = self._listing.find(name + suffix if fits else derivative_name(name, variant, extension))
+            row = self._derivatives.find(name + suffix if fits else derivative_name(name, variant, extension))
             if row is not None and variant not in present:
-                stamp = self._listing.stamp_of(row)
+                stamp = self._derivatives.stamp_of(row)
                 present[variant] = stamp.size_bytes, stamp.mtime_ns
         return present
 

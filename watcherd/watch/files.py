@@ -32,7 +32,7 @@ NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM})
 
 ENVIRONMENT = frozenset(
     {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEDIUM),
         *(errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN, errno.ESHUTDOWN, errno.ETIMEDOUT),
         *(errno.ECONNABORTED, errno.ECONNREFUSED, errno.ECONNRESET),
         *(errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),

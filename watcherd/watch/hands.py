@@ -1,7 +1,8 @@
 """A root's hands: the few threads that touch its files, so that nobody else has to wait for them.
 
 Responsible for: the queue of requests, the threads, one reply to each request (whatever happens), and telling how long
-a call has not come back. Not responsible for: what the requests do (`reading.py`, `writing.py`, `tidying.py`), what
+a call has not come back. Not responsible for: what the requests do (`reading.py`, `writing.py`, `tidying.py`,
+`relocating.py`), what
 follows from a call that hangs (`roots.py`).
 
 A thread that hangs in the kernel cannot be ended. All are daemon threads and none is ever joined: such a thread costs
@@ -22,9 +23,10 @@ from queue import Empty, SimpleQueue
 from typing import assert_never
 
 from watcherd.derivatives.publish import Item
-from watcherd.watch import reading, sighting, tidying, writing
+from watcherd.watch import reading, relocating, sighting, tidying, writing
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
+from watcherd.watch.relocating import Displaced, Relocate, Relocated
 from watcherd.watch.sighting import Recognise, Recognised
 from watcherd.watch.tidying import Fate, Remove, Removed, Rename, Renamed
 from watcherd.watch.writing import Probe, Probed, Publish, Published
@@ -33,6 +35,7 @@ __all__ = [
     "Broken",
     "Collect",
     "Collected",
+    "Displaced",
     "Fate",
     "Fault",
     "Fetch",
@@ -48,6 +51,8 @@ __all__ = [
     "Recognise",
     "Recognised",
     "Refused",
+    "Relocate",
+    "Relocated",
     "Remove",
     "Removed",
     "Rename",
@@ -70,8 +75,21 @@ class Broken:
     text: str
 
 
-Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Probe | Recognise
-Reply = Stats | Fetched | Collected | Published | Removed | Renamed | Probed | Recognised | Refused | Fault | Broken
+Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Probe | Recognise
+Reply = (
+    Stats
+    | Fetched
+    | Collected
+    | Published
+    | Removed
+    | Renamed
+    | Relocated
+    | Probed
+    | Recognised
+    | Refused
+    | Fault
+    | Broken
+)
 
 
 class Hands:
@@ -166,6 +184,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = tidying.remove(place, request)
         case Rename():
             reply = tidying.rename(place, request)
+        case Relocate():
+            reply = relocating.relocate(place, request)
         case Probe():
             reply = writing.probe(place, request)
         case Recognise():

@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 
 from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Vanished
 from watcherd.naming import Names, parse_derivative_name, source_beside
-from watcherd.watch import files
+from watcherd.watch import files, trees
+
+OPEN_TREE = "open_tree"
+"""The step at which a mirror is found to be there, or not."""
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 """While something is written: the source's folder is gone. A name that is too long, or a link, is another matter."""
@@ -101,9 +104,13 @@ class Place:
 
     @contextmanager
     def folder(self, root: int, path: bytes) -> Iterator[int]:
-        """The descriptor of a folder below the root."""
-        self.steps.at("open_folder")
-        descriptor = files.open_folder(root, path)
+        """The descriptor of a folder below the root, or of one in a tree of its derivatives (an absolute path)."""
+        if path.startswith(b"/"):
+            self.steps.at(OPEN_TREE)
+            descriptor = trees.open_folder(path, self.names)
+        else:
+            self.steps.at("open_folder")
+            descriptor = files.open_folder(root, path)
         try:
             yield descriptor
         finally:
@@ -126,7 +133,7 @@ class Place:
     def failure(self, ticket: int, path: bytes, error: OSError, reason: Reason) -> Fault | Refused:
         """The reply to an error while a source was read or written for (`reason`: READ_ERROR or WRITE_ERROR)."""
         number = error.errno or errno.EIO
-        if number in files.ENVIRONMENT or self.steps.operation == "open_root":
+        if number in files.ENVIRONMENT or self.steps.operation in {"open_root", OPEN_TREE}:
             return self.fault(ticket, path, error)
         return Refused(root=self.root, ticket=ticket, outcome=self._outcome(number, reason), errno=number)
 

@@ -47,13 +47,17 @@ class Stats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
-    """Read a source that should still have this stamp (None: any), and look for its derivatives: (variant, path)."""
+    """Read a source that should still have this stamp (None: any), and look for its derivatives: (variant, path).
+
+    `elsewhere`: where those may lie that are not at their place, because of an earlier layout.
+    """
 
     ticket: int
     path: bytes
     stamp: Stamp | None
     max_bytes: int
     derivatives: tuple[tuple[str, bytes], ...] = ()
+    elsewhere: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ class Found:
     """What stands at a derivative's path. No `mark`: it is foreign. Its sides in pixels are not looked at (0)."""
 
     variant: str
+    path: bytes
     mark: Mark | None
     size_bytes: int
     mtime_ns: int
@@ -79,6 +84,7 @@ class Fetched:
     has_holes: bool
     kind: str
     found: tuple[Found, ...]
+    elsewhere: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +157,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
             place.steps.at("open")
             source = open_regular(directory, name)
             try:
-                return _read(place, request, root, directory, source)
+                return _read(place, request, root, source)
             finally:
                 os.close(source)
     except NotRegularError as error:
@@ -160,7 +166,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
         return place.failure(request.ticket, request.path, error, Reason.READ_ERROR)
 
 
-def _read(place: Place, request: Fetch, root: int, directory: int, source: int) -> Fetched | Refused | Fault:
+def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Refused | Fault:
     stamp = files.stamp_of(os.fstat(source))
     same = partial(files.is_same_content, keeps_identity=place.keeps_identity)
     if request.stamp is not None and not same(request.stamp, stamp):
@@ -173,11 +179,13 @@ def _read(place: Place, request: Fetch, root: int, directory: int, source: int) 
         obstacle = IGNORED_DERIVATIVE
     if kind is None or obstacle is not None:
         return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
-    found = tuple(_beside(place, root, request.derivatives))
-    if len(found) < len(request.derivatives) and not _may_write(directory):
+    found = tuple(_standing(place, root, request.derivatives))
+    missing = {variant for variant, _ in request.derivatives} - {item.variant for item in found}
+    if missing and not _may_write(place, root, request.derivatives[0][1]):
         place.steps.at("write beside it")  # known before anything is decoded for nothing, at each scan anew
         error = OSError(errno.EACCES, os.strerror(errno.EACCES))
         return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
+    elsewhere = tuple(_standing(place, root, [item for item in request.elsewhere if item[0] in missing]))
     has_holes = _has_holes(source, stamp.size_bytes)
     memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
     if memory is None:
@@ -190,14 +198,23 @@ def _read(place: Place, request: Fetch, root: int, directory: int, source: int) 
         has_holes=has_holes,
         kind=kind,
         found=found,
+        elsewhere=elsewhere,
     )
 
 
-def _may_write(directory: int) -> bool:
-    """Whether files can be made in an open folder. A read-only file system is another matter: it pauses its root."""
-    if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
-        return True
-    return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+def _may_write(place: Place, root: int, path: bytes) -> bool:
+    """Whether a derivative can be made at a path. A read-only file system is another matter: it pauses its root."""
+    folder, _ = files.split(path)
+    while True:
+        try:
+            with place.folder(root, folder) as directory:
+                if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
+                    return True
+                return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
+        except OSError as error:
+            if not place.names.is_ours(folder) or error.errno not in files.NOT_THERE:
+                raise
+            folder, _ = files.split(folder)  # it is made when it is needed
 
 
 def _obstacle(place: Place, request: Fetch, stamp: Stamp, kind: str | None) -> Outcome | None:
@@ -215,7 +232,7 @@ def _obstacle(place: Place, request: Fetch, stamp: Stamp, kind: str | None) -> O
     return None
 
 
-def _beside(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
+def _standing(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
     """What stands at the derivatives' paths. A folder on the way that is missing, or no folder: nothing does."""
     by_folder = groupby(derivatives, key=lambda item: files.split(item[1])[0])
     for folder, items in by_folder:
@@ -227,6 +244,7 @@ def _beside(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -
                     if standing is not None:
                         yield Found(
                             variant=variant,
+                            path=path,
                             mark=standing.mark,
                             size_bytes=standing.size_bytes,
                             mtime_ns=standing.mtime_ns,

@@ -42,7 +42,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """Temporary files that an earlier run of this instance left behind."""
+    """Temporary files that an earlier run of this instance left behind, and folders for derivatives that are empty."""
 
     root: int
     paths: tuple[bytes, ...]

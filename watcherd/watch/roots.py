@@ -33,6 +33,7 @@ PAUSING = {
     errno.EHOSTDOWN: "the file system's server is down",
     errno.ENODEV: "the device is gone",
     errno.ENXIO: "the device is gone",
+    errno.ENOMEDIUM: "its mirror is not mounted, or not there, or not marked as one",
     errno.EIO: "the device cannot be read or written",
     **dict.fromkeys(
         (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ESHUTDOWN),
@@ -62,12 +63,16 @@ class RootState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A call on a source failed with this errno. `of_root`: the root itself could not be worked in."""
+    """A call on a source failed with this errno. `of_root`: the root itself could not be worked in.
+
+    `alone`: it is about the tree of derivatives that this root has for itself, and no matter of other roots.
+    """
 
     root: int
     errno: int
     source: Source
     of_root: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,6 +256,8 @@ class Roots:
     def _fault(self, event: Fault, root: _Root, now: float) -> tuple[Command, ...]:
         if root.state is not RootState.ONLINE:
             return ()
+        if event.errno in _PAUSING_AT_ONCE and event.alone:
+            return self._pause(event.root, root, now, event.errno)
         if event.errno in _PAUSING_AT_ONCE:
             alike = [
                 (number, one)

@@ -104,6 +104,9 @@ def look(place: Place, request: Recognise) -> Recognised | Fault:
         with replace(place, inode=None, mount=None).opened() as root:
             place.steps.at("describe")
             seen = sight(root, request.known, lambda: request.sample)
+            if seen.verdict is Verdict.ROOT:
+                with place.folder(root, place.names.layout.tree):  # nothing is done in a root without its mirror
+                    pass
     except OSError as error:
         return place.fault(request.ticket, b"", error)
     return Recognised(root=place.root, ticket=request.ticket, sight=seen)

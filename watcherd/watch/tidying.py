@@ -5,7 +5,7 @@ Not responsible for: threads (`hands.py`), when a source counts as moved or dele
 """
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,9 @@ from typing import TypeVar
 from watcherd.derivatives import publish as publishing
 from watcherd.derivatives.renaming import At, Judgement, bring, sync_folder
 from watcherd.derivatives.standing import look
+from watcherd.naming import parse_temporary_name
 from watcherd.watch import files
+from watcherd.watch.making import FolderTakenError, drop_emptied, made
 from watcherd.watch.place import Fault, Place
 
 Task = TypeVar("Task")
@@ -38,9 +40,10 @@ Fates = tuple[tuple[Fate, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remove:
-    """Remove derivatives as they were recorded (path, size in bytes, mtime in ns); temporary files: (path, None, None).
+    """Remove derivatives as they were recorded (path, size in bytes, mtime in ns); leftovers: (path, None, None).
 
-    Of temporary files only those of this instance's earlier runs are ours to remove.
+    Leftovers are temporary files, of which only those of this instance's earlier runs are ours to remove, and folders
+    for derivatives that are empty. Such a folder goes as well once its last derivative has gone.
     """
 
     ticket: int
@@ -92,7 +95,7 @@ def rename(place: Place, request: Rename) -> Renamed | Fault:
 def _each(
     place: Place,
     ticket: int,
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     carry_out: Callable[[Place, int, Task], Fate],
     paths_of: Callable[[Task], tuple[bytes, ...]],
 ) -> Fates | Fault:
@@ -107,6 +110,7 @@ def _each(
                     touched.update((files.split(path)[0], None) for path in paths_of(task))
             for folder in touched:
                 _sync(place, root, folder)
+            drop_emptied(place, root, dict.fromkeys(files.split(paths_of(task)[0])[0] for task in tasks))
     except OSError as error:
         return place.fault(ticket, b"", error)
     return tuple(results)
@@ -115,6 +119,8 @@ def _each(
 def _one(place: Place, root: int, task: Task, carry_out: Callable[[Place, int, Task], Fate]) -> tuple[Fate, int]:
     try:
         return carry_out(place, root, task), 0
+    except FolderTakenError:
+        return Fate.TAKEN, 0
     except OSError as error:
         if error.errno in files.ENVIRONMENT:
             raise
@@ -130,6 +136,9 @@ def _sync(place: Place, root: int, folder: bytes) -> None:
 def _remove_one(place: Place, root: int, item: Removal) -> Fate:
     path, size_bytes, mtime_ns = item
     folder, name = files.split(path)
+    if size_bytes is None and parse_temporary_name(name) is None:
+        drop_emptied(place, root, (path,))
+        return Fate.DONE
     with place.folder(root, folder) as directory:
         place.steps.at("unlink")
         at = At(directory=directory, name=name)
@@ -142,7 +151,7 @@ def _remove_one(place: Place, root: int, item: Removal) -> Fate:
 
 def _rename_one(place: Place, root: int, pair: Pair) -> Fate:
     (old_folder, old_name), (new_folder, new_name) = map(files.split, pair)
-    with place.folder(root, old_folder) as here, place.folder(root, new_folder) as there:
+    with place.folder(root, old_folder) as here, made(place, root, new_folder) as there:
         place.steps.at("rename")
         old, new = At(directory=here, name=old_name), At(directory=there, name=new_name)
         standing = look(here, old_name)

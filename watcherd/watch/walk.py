@@ -18,6 +18,7 @@ from typing import Protocol
 
 from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
 from watcherd.naming import parse_temporary_name
+from watcherd.watch.aside import Aside
 from watcherd.watch.compare import Comparison, Judge, Wanted
 from watcherd.watch.listing import Listing, Stopped
 from watcherd.watch.recognition import Verdict
@@ -100,6 +101,7 @@ class Walk:
         self.errors: list[tuple[bytes, int]] = []
         self._root, self._descriptor = root, descriptor
         self._reader, self._wanted, self._rules, self._outlet = reader, wanted, rules, outlet
+        self._aside = Aside(wanted.names, descriptor, outlet.stopped)
         self._changes: list[Change] = []
         self._sent_at_s = time.monotonic()
 
@@ -111,11 +113,15 @@ class Walk:
             self.identity = seen.identity
             if seen.verdict is not Verdict.ROOT:
                 return ScanResult.ROOT_EMPTIED, 0
+            self._aside.open()
         except OSError as error:
             return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
-        if not any(self._rules.prunes(name) for name in directory.split(b"/") if name):
-            self._walk(directory)
-            self._flush()
+        try:
+            if not any(self._rules.prunes(name) for name in directory.split(b"/") if name):
+                self._walk(directory)
+                self._flush()
+        finally:
+            self._aside.close()
         number = dict(self.errors).get(b"")
         return (ScanResult.COMPLETE, 0) if number is None else (ScanResult.ROOT_UNREADABLE, number)
 
@@ -168,18 +174,35 @@ class Walk:
         self._report_strays(directory, listing)
         for name, number in listing.unreadable.items():
             self._note_error(_joined(directory, name), number)
-        digest = listing.digest(self._wanted.recipe_set, keeps_identity=self._wanted.keeps_identity)
+        try:
+            aside = self._look_aside(directory, listing)
+        except OSError as error:  # what derivatives there are cannot be told, so none of them is missing
+            self._note_error(self._aside.path_of(directory), error.errno)
+            return
+        digest = self._digest(listing) if aside is None else self._digest(listing) ^ self._digest(aside)
         known = self._reader.listing(self._root, directory)
         if known is not None and known[0] == digest and not listing.unreadable:
             self._count(Counter({State.DONE: known[1], State.IGNORED: known[2]}))
             return
-        resting, rests = self._compare_rows(directory, listing)
+        resting, rests = self._compare_rows(directory, listing, aside)
         self._count(resting)
         if rests and resting.keys() <= _RESTING and resting:
             done, ignored = resting[State.DONE], resting[State.IGNORED]
             self._outlet.post(Listed(root=self._root, directory=directory, digest=digest, done=done, ignored=ignored))
 
-    def _compare_rows(self, directory: bytes, listing: Listing) -> tuple[Counter[State], bool]:
+    def _digest(self, listing: Listing) -> int:
+        return listing.digest(self._wanted.recipe_set, keeps_identity=self._wanted.keeps_identity)
+
+    def _look_aside(self, directory: bytes, listing: Listing) -> Listing | None:
+        """The listing of the derivatives' own folder, if they have one. Raises OSError."""
+        aside = self._aside.listing(directory, listing)
+        for folder, held in self._aside.all(directory, listing, aside):
+            self._report_strays(folder, held)
+            if not (held.rows or held.folders or held.unreadable) and not folder.startswith(b"/"):
+                self._outlet.post(Stray(root=self._root, paths=(folder,)))
+        return aside
+
+    def _compare_rows(self, directory: bytes, listing: Listing, aside: Listing | None) -> tuple[Counter[State], bool]:
         """How many sources rest, by state, and whether that is all there is to say of the folder."""
         comparison = Comparison(
             listing,
@@ -187,6 +210,7 @@ class Walk:
             judge=self._rules.judge,
             ignored=lambda name: self._rules.why_ignored(_joined(directory, name)) is not None,
             recorded=lambda name: self._reader.entry(Source(self._root, _joined(directory, name))),
+            aside=aside,
         )
         resting: Counter[State] = Counter()
         rests = not listing.unreadable

@@ -18,8 +18,10 @@ from watcherd.derivatives.publish import Item, Terms
 from watcherd.model import Derivative, Disturbed, Failed, Outcome, Reason, Stamp, Vanished
 from watcherd.naming import temporary_name
 from watcherd.watch import files, mounts
+from watcherd.watch.making import FolderTakenError, made
 from watcherd.watch.place import Fault, Place, Refused
 
+_ROUNDS = 3
 _PROBE_BYTES = 1024 * 1024
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -49,7 +51,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Find out whether the root is there and can be written to."""
+    """Find out whether the root is there, and whether its derivatives can be written."""
 
     ticket: int
 
@@ -83,6 +85,8 @@ def publish(place: Place, request: Publish) -> Published | Refused | Fault:
         return refuse(outcome=Failed(reason=Reason.DECODER_ERROR, detail=defect))
     try:
         result = _publish(place, request)
+    except FolderTakenError as error:
+        result = publishing.Result(derivatives=(), adopted=(), taken=(error.path,))
     except OSError as error:
         return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
     if not isinstance(result, publishing.Result):
@@ -97,19 +101,31 @@ def publish(place: Place, request: Publish) -> Published | Refused | Fault:
 
 
 def _publish(place: Place, request: Publish) -> publishing.Result | Outcome:
+    """A folder for derivatives may be removed as empty by another of our hands before the first file is in it."""
+    for _ in range(_ROUNDS - 1):
+        try:
+            return _publish_once(place, request)
+        except FileNotFoundError:
+            if place.steps.operation != "create":
+                raise
+    return _publish_once(place, request)
+
+
+def _publish_once(place: Place, request: Publish) -> publishing.Result | Outcome:
     folder, name = files.split(request.path)
     with ExitStack() as stack:
         root = stack.enter_context(place.opened())
-        folders = {folder: stack.enter_context(place.folder(root, folder)) for folder in _folders(request)}
-        directory = folders[folder]
-        for derivatives in {files.split(item.path)[0] for item in request.items}:
-            place.require_room(folders[derivatives])
-        like = _stat_source(place, directory, name, request.stamp)
+        directory = stack.enter_context(place.folder(root, folder))
+        like = stat_source(place, directory, name, request.stamp)
         if not isinstance(like, os.stat_result):
             return like
+        others = _folders(request) - {folder}
+        folders = {folder: directory} | {other: stack.enter_context(made(place, root, other)) for other in others}
+        for derivatives in _folders(request):
+            place.require_room(folders[derivatives])
 
         def hindrance() -> Outcome | None:
-            again = _stat_source(place, directory, name, request.stamp)
+            again = stat_source(place, directory, name, request.stamp)
             return None if isinstance(again, os.stat_result) else again
 
         batch = [(folders[files.split(item.path)[0]], item) for item in request.items]
@@ -118,10 +134,11 @@ def _publish(place: Place, request: Publish) -> publishing.Result | Outcome:
 
 
 def _folders(request: Publish) -> set[bytes]:
-    return {files.split(path)[0] for path in (request.path, *(item.path for item in request.items))}
+    return {files.split(item.path)[0] for item in request.items}
 
 
-def _stat_source(place: Place, directory: int, name: bytes, stamp: Stamp) -> os.stat_result | Disturbed | Vanished:
+def stat_source(place: Place, directory: int, name: bytes, stamp: Stamp) -> os.stat_result | Disturbed | Vanished:
+    """A source as it stands, if it is what it was taken for."""
     place.steps.at("stat")
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -141,8 +158,9 @@ def _temporary(place: Place) -> Callable[[], bytes]:
 
 
 def probe(place: Place, request: Probe) -> Probed:
-    """Look at the root and write a temporary file to it, as large as a derivative may well be.
+    """Look at the root and write a temporary file where derivatives go, as large as one may well be.
 
+    That is the root, or its mirror: then nothing is written to the root.
     A root whose own folder we may not write to is no less there: its folders may be ours.
     """
     told = partial(Probed, root=place.root, ticket=request.ticket)
@@ -153,10 +171,11 @@ def probe(place: Place, request: Probe) -> Probed:
             file_system = mounts.describe(root)
             if place.inode not in (None, os.fstat(root).st_ino) or place.mount not in (None, file_system.mount):
                 return told(ok=False, errno=errno.ESTALE, operation="open_root", file_system=file_system)
-            space = os.fstatvfs(root)
-            told = partial(told, free_bytes=space.f_bavail * space.f_frsize, free_files=space.f_favail)
-            place.require_room(root)
-            _try_to_write(place, root)
+            with place.folder(root, place.names.layout.tree) as target:
+                space = os.fstatvfs(target)
+                told = partial(told, free_bytes=space.f_bavail * space.f_frsize, free_files=space.f_favail)
+                place.require_room(target)
+                _try_to_write(place, target)
     except OSError as error:
         number = error.errno or errno.EIO
         is_ours_alone = number in files.NOT_PERMITTED and place.steps.operation == "create"

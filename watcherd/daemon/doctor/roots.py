@@ -1,4 +1,4 @@
-"""The watched folders: are they there, on what, may we write, is there room. Nothing is written to find out."""
+"""The watched folders and their mirrors: are they there, on what, may we write, is there room. Nothing is written."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import Busy, claim
-from watcherd.settings import RootSettings
+from watcherd.settings import LayoutKind, RootSettings
 from watcherd.watch import mounts
 
 _LITTLE_BYTES = 1 << 30
@@ -27,12 +27,18 @@ def _root(root: RootSettings, *, in_use: bool) -> Check:
             f"mkdir -p {quoted}, or mount what belongs there",
         )
         return Check(name=name, finding=Finding.FAIL, detail=detail, mend=mend)
+    target = root.mirror if root.layout is LayoutKind.MIRROR else root.path
+    if not os.path.isdir(target):
+        detail = f"its mirror {target} is not there, or no folder; it is waited for"
+        return Check(name=name, finding=Finding.FAIL, detail=detail, mend=f"mount {shlex.quote(target)}")
     try:
         there = mounts.file_system_of(os.fsencode(root.path))
-        space = os.statvfs(root.path)
+        written = mounts.file_system_of(os.fsencode(target))
+        space = os.statvfs(target)
     except OSError as error:
         return Check(name=name, finding=Finding.FAIL, detail=str(error), mend=f"ls -la {quoted}")
-    for wrong in (_not_writable(root, there), _no_room(root, space), None if in_use else _claimed(root)):
+    claimed = None if in_use else _claimed(root)
+    for wrong in (_not_readable(root), _not_writable(target, written), _no_room(target, space), claimed):
         if wrong is not None:
             finding, detail, mend = wrong
             return Check(name=name, finding=finding, detail=f"{detail} ({_told(there, space)})", mend=mend)
@@ -42,17 +48,26 @@ def _root(root: RootSettings, *, in_use: bool) -> Check:
 Wrong = tuple[Finding, str, str]
 
 
-def _not_writable(root: RootSettings, there: mounts.FileSystem) -> Wrong | None:
-    quoted = shlex.quote(root.path)
+def _not_readable(root: RootSettings) -> Wrong | None:
+    if os.access(root.path, os.R_OK | os.X_OK):
+        return None
+    mend = f"setfacl -m u:{os.geteuid()}:rx {shlex.quote(root.path)}"
+    return Finding.FAIL, f"user {os.geteuid()} may not read in it", mend
+
+
+def _not_writable(target: str, there: mounts.FileSystem) -> Wrong | None:
+    """`target`: where the derivatives go."""
+    quoted = shlex.quote(target)
     if there.read_only:
-        return Finding.FAIL, "it is mounted read-only", f"mount -o remount,rw {quoted}"
-    if not os.access(root.path, os.R_OK | os.W_OK | os.X_OK):
-        return Finding.FAIL, f"user {os.geteuid()} may not write in it", f"setfacl -m u:{os.geteuid()}:rwx {quoted}"
+        return Finding.FAIL, f"{target} is mounted read-only", f"mount -o remount,rw {quoted}"
+    if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
+        mend = f"setfacl -m u:{os.geteuid()}:rwx {quoted}"
+        return Finding.FAIL, f"user {os.geteuid()} may not write in {target}", mend
     return None
 
 
-def _no_room(root: RootSettings, space: os.statvfs_result) -> Wrong | None:
-    quoted = shlex.quote(root.path)
+def _no_room(target: str, space: os.statvfs_result) -> Wrong | None:
+    quoted = shlex.quote(target)
     free_bytes = space.f_bavail * space.f_frsize
     if free_bytes < _LITTLE_BYTES:
         return (Finding.WARN if free_bytes else Finding.FAIL), "there is little room", f"df -h {quoted}"
