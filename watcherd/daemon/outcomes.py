@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.inforce import InForce
-from watcherd.daemon.relocations import left_behind
+from watcherd.daemon.outdated import BY_PATH, outdated_of
 from watcherd.daemon.tally import Scope, Tally
 from watcherd.daemon.totals import Stage, Totals
 from watcherd.ledger.ledger import Ledger
@@ -49,9 +49,6 @@ if TYPE_CHECKING:
     from watcherd.daemon.attempt import Attempt
 
 log = get_logger()
-
-_BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_BYTES, Reason.TOO_MUCH_MEMORY})
-"""Rejections that hold for this path, or for the memory there was, and say nothing of the content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,18 +180,10 @@ class Outcomes:
                 pass  # its entry stays pending; it settles again
             case _:
                 assert_never(outcome)
-        self._look_for_outdated(before, attempt.root.names.layout.number)
+        outdated = outdated_of(before, self._ledger.entry(source), attempt.root.names.layout.number)
+        if outdated is not None:
+            self._outdated[source] = outdated
         self._log(attempt, outcome, moment)
-
-    def _look_for_outdated(self, before: Entry, layout: int) -> None:
-        """What a content shows that is not there any more (another that cannot be done replaced it), or elsewhere."""
-        now = self._ledger.entry(before.source)
-        if left := left_behind(before, now, layout):
-            self._outdated[before.source] = replace(before, derivatives=left)
-        if now is None or now.state not in {State.REJECTED, State.QUARANTINED} or now.reason in _BY_PATH:
-            return
-        if before.derivatives and before.digest and now.digest not in {None, before.digest}:
-            self._outdated[before.source] = before
 
     def follow_up(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> list[Effect]:
         """What the end asks to be done outside the ledger."""
@@ -265,7 +254,7 @@ class Outcomes:
         state = State.QUARANTINED if verdict is not None and verdict.quarantined else State.REJECTED
         derivatives = _merged(entry.derivatives, attempt) if attempt.right else entry.derivatives
         self._record(replace(entry, derivatives=derivatives), state, outcome.reason, outcome.detail)
-        if verdict is None and attempt.digest and outcome.reason not in _BY_PATH:
+        if verdict is None and attempt.digest and outcome.reason not in BY_PATH:
             self._judge(attempt, outcome.reason, outcome.detail, quarantined=False)
 
     def _judge(self, attempt: "Attempt", reason: Reason, detail: str, *, quarantined: bool) -> None:
