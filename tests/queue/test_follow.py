@@ -1,6 +1,5 @@
 """Moved, gone, back: the decisions alone."""
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import stamps
 from watcherd.model import Entry, Source, Stamp, State
-from watcherd.queue.follow import Brake, BrakePolicy, is_same_file, origin, stepping_aside
+from watcherd.queue.follow import Brake, BrakePolicy, is_same_file, origin
 
 STAMP = Stamp(1000, 5_123_456_789, 6_000_000_000, 42, 1)
 POLICY = BrakePolicy(share=0.2, grace_s=86_400.0, floor=100)
@@ -70,40 +69,6 @@ def test_one_that_is_known_to_be_gone_comes_first() -> None:
 
     assert origin(STAMP, [done(b"a"), gone, done(b"b")]) == gone
     assert origin(STAMP, [done(b"a"), done(b"b")]) == done(b"a")
-
-
-NAMES = [b"a", b"b", b"c", b"d", b"e"]
-
-
-@given(st.permutations(NAMES), st.permutations([*NAMES, b"f", b"g"]), st.randoms(use_true_random=False))
-def test_renames_in_any_order_lose_nothing_once_those_in_the_way_are_aside(
-    old: list[bytes], new: list[bytes], chance: random.Random
-) -> None:
-    """Played on a folder that is a dictionary: swaps, chains, rings, and names that stay."""
-    moves = [(one, other) for one, other in zip(old, new, strict=False) if one != other][:4]
-    while any(other in set(NAMES) - {one for one, _ in moves} for _, other in moves):  # over one that stays
-        moves = [(one, other) for one, other in moves if other not in set(NAMES) - {one for one, _ in moves}]
-    unmoved = set(NAMES) - {one for one, _ in moves}
-    folder = {name: b"content of " + name for name in NAMES}
-    wanted = {other: folder[one] for one, other in moves} | {name: folder[name] for name in unmoved}
-    aside = stepping_aside(moves)
-    chance.shuffle(moves)
-
-    for name in aside:
-        folder[b"aside " + name] = folder.pop(name)
-    for one, other in sorted(moves, key=lambda move: move[0] in aside):
-        name = b"aside " + one if one in aside else one
-        assert other not in folder
-        folder[other] = folder.pop(name)
-
-    assert {name: folder[name] for name in wanted} == wanted
-    assert len(folder) == len(NAMES)
-
-
-def test_moves_that_do_not_meet_need_no_step_aside() -> None:
-    assert stepping_aside([(b"a", b"c"), (b"b", b"d")]) == frozenset()
-    assert stepping_aside([(b"a", b"b"), (b"b", b"a")]) == {b"a", b"b"}
-    assert stepping_aside([(b"a", b"b"), (b"b", b"c")]) == {b"b"}
 
 
 # ------------------------------------------------------------------------------------------------------------ the brake

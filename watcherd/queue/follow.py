@@ -1,9 +1,9 @@
 """Whether an arrival is a source that was moved, and whether so many may be gone at once.
 
-Responsible for: matching an arrival with what the ledger knows of its file (moved), which of several moves have to
-step aside for each other, and the brake on mass deletions (gone, back, held).
-Not responsible for: looking whether the old path is empty (the hands), the match by digest (`daemon/attempt.py`: such
-an arrival finds its derivatives as a twin's), when a gone source is forgotten (`daemon/departures.py`). Pure.
+Responsible for: matching an arrival with what the ledger knows of its file (moved), and the brake on mass deletions
+(gone, back, held). Not responsible for: looking whether the old path is empty (`watch/following.py`), the match by
+digest (`daemon/attempt.py`: such an arrival finds its derivatives as a twin's), when a gone source is forgotten
+(`daemon/departures.py`). Pure.
 
 A file keeps its inode, size and mtime when it is renamed; its ctime changes, unless only a folder above it was renamed.
 Inodes are given away again at once, and two pictures of one size may have come out of one archive in the same second,
@@ -12,7 +12,7 @@ files do not share.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcherd.model import Entry, Stamp, State
@@ -36,15 +36,6 @@ def origin(seen: Stamp, candidates: Iterable[Entry]) -> Entry | None:
         if entry.state is State.DONE and entry.digest and entry.stamp and is_same_file(entry.stamp, seen)
     ]
     return min(fitting, key=lambda entry: entry.gone_at_s is None, default=None)
-
-
-def stepping_aside(moves: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
-    """The old names among these (old, new) that are new names as well: what lies there has to step aside first.
-
-    With these set aside, the others are renamed in any order, then the ones aside get their new names: swaps and
-    chains lose nothing.
-    """
-    return frozenset(old for old, _ in moves) & frozenset(new for _, new in moves)
 
 
 # ------------------------------------------------------------------------------------------------------------ the brake

@@ -2,8 +2,7 @@
 
 Responsible for: the queue of requests, the threads, one reply to each request (whatever happens), and telling how long
 a call has not come back. Not responsible for: what the requests do (`reading.py`, `writing.py`, `tidying.py`,
-`relocating.py`), what
-follows from a call that hangs (`roots.py`).
+`relocating.py`, `following.py`), what follows from a call that hangs (`roots.py`).
 
 A thread that hangs in the kernel cannot be ended. All are daemon threads and none is ever joined: such a thread costs
 its root one pair of hands, and the program can end nevertheless.
@@ -23,7 +22,8 @@ from queue import Empty, SimpleQueue
 from typing import assert_never
 
 from watcherd.derivatives.publish import Item
-from watcherd.watch import reading, relocating, sighting, tidying, writing
+from watcherd.watch import following, reading, relocating, sighting, tidying, writing
+from watcherd.watch.following import Follow, Followed
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
@@ -40,6 +40,8 @@ __all__ = [
     "Fault",
     "Fetch",
     "Fetched",
+    "Follow",
+    "Followed",
     "Found",
     "Hands",
     "Item",
@@ -75,7 +77,7 @@ class Broken:
     text: str
 
 
-Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Probe | Recognise
+Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | Probe | Recognise
 Reply = (
     Stats
     | Fetched
@@ -84,6 +86,7 @@ Reply = (
     | Removed
     | Renamed
     | Relocated
+    | Followed
     | Probed
     | Recognised
     | Refused
@@ -186,6 +189,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = tidying.rename(place, request)
         case Relocate():
             reply = relocating.relocate(place, request)
+        case Follow():
+            reply = following.follow(place, request)
         case Probe():
             reply = writing.probe(place, request)
         case Recognise():
