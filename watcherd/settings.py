@@ -132,12 +132,19 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
-    """The daemon's own timers (seconds). `rescan_interval_s` 0: scan at start and in doubt only."""
+    """The daemon's own timers (seconds). `rescan_interval_s` 0: scan at start and in doubt only.
+
+    `brake_*`: when more than this share of a root's sources (0 to 1; 1: never), and more than `brake_floor`, go within
+    an hour, their derivatives are kept until `watcherd prune`, or for `brake_grace_s`.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     rescan_interval_s: float = 3600.0
     forget_after_s: float = 60.0
+    brake_share: float = 0.2
+    brake_floor: int = 100
+    brake_grace_s: float = 604_800.0
     metrics_interval_s: float = 60.0
     drain_timeout_s: float = 60.0
 

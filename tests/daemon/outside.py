@@ -27,6 +27,7 @@ from watcherd.naming import Mark
 from watcherd.pool.crew import FrameCame, WorkerEnded
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.processes import Ending
+from watcherd.watch.following import Arrived, Carried, Follow, Followed, Move
 from watcherd.watch.hands import (
     Collect,
     Collected,
@@ -178,10 +179,46 @@ class Outside:
                 return Removed(root=self.root, ticket=ticket, results=tuple((Fate.DONE, 0) for _ in items))
             case Recognise(ticket=ticket):
                 return Recognised(root=0, ticket=ticket, sight=self.sight)
+            case Follow():
+                return self._follow(request)
             case Probe(ticket=ticket):
                 number = self.faults.get("probe", 0)
                 return Probed(root=self.root, ticket=ticket, ok=not number, errno=number)
         raise AssertionError(request)
+
+    def _follow(self, request: Follow) -> Reply:
+        followed = [move for move in request.moves if self._has_moved(move)]
+        taken: dict[tuple[bytes, str], tuple[Carried, bytes, File]] = {}
+        for move in followed:
+            for carried in move.carried:
+                for old, new in carried.ways:
+                    path = new if self._is_right(new, carried) else old
+                    if self._is_right(path, carried):
+                        taken[move.path, carried.mark.variant] = carried, new, self.disk.pop(path)
+        for _, new, file in taken.values():
+            self.disk[new] = file
+        results = tuple(
+            Arrived(
+                stamp=self.disk[move.path].stamp,
+                derivatives=tuple(
+                    carried.derivative for (path, _), (carried, _, _) in taken.items() if path == move.path
+                ),
+            )
+            if move in followed
+            else None
+            for move in request.moves
+        )
+        return Followed(root=self.root, ticket=request.ticket, results=results)
+
+    def _has_moved(self, move: Move) -> bool:
+        new, old = self.disk.get(move.path), self.disk.get(move.old)
+        if new is None or new.stamp != move.stamp:
+            return False
+        return old is None or old.stamp.inode != new.stamp.inode
+
+    def _is_right(self, path: bytes, carried: Carried) -> bool:
+        file = self.disk.get(path)
+        return file is not None and file.mark == carried.mark
 
     def _look(self, path: bytes) -> Stamp | Vanished:
         file = self.disk.get(path)

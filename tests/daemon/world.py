@@ -33,6 +33,7 @@ from watcherd.model import (
     Change,
     ChangeKind,
     Entry,
+    JobClass,
     Source,
     Stamp,
     Variant,
@@ -41,7 +42,8 @@ from watcherd.naming import SIBLING, Layout, Names
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.slots import Busy
-from watcherd.settings import RootSettings, Settings
+from watcherd.settings import OnDelete, RootSettings, Settings
+from watcherd.watch.reports import Found, ScanEnded, ScanResult
 
 
 @dataclass(slots=True)
@@ -57,11 +59,15 @@ class World(Outside):
     budget_bytes: int = 1 << 30
     patient: bool = True
     layouts: tuple[Layout, ...] = (SIBLING,)
+    scanned: bool = True
+    one_file_system: bool = False
+    on_delete: OnDelete = OnDelete.REMOVE
     jitter: float = 0.5
     seen_by: int = SEEN_BY
     scans_asked: list[bytes] = field(default_factory=list)
     watched_anew: list[int] = field(default_factory=list)
     bound: list[Bind] = field(default_factory=list)
+    acknowledged: int = 0
     ledger: Ledger = field(init=False)
     core: Core = field(init=False)
     other: int = field(init=False)
@@ -97,17 +103,20 @@ class World(Outside):
         self._inbox.clear()
         self._descriptors.clear()
         self.core.recover(self.moment, self.scope)
+        if self.scanned:
+            for number in numbers:
+                self.core.departures.seen_whole(number)
 
     def _watched(self, number: int, path: bytes) -> WatchedRoot:
         text = os.fsdecode(path)
-        settings = RootSettings(path=text)
+        settings = RootSettings(path=text, on_delete=self.on_delete)
         return WatchedRoot(
             number=number,
             path=path,
             settings=settings,
             variants=self.variants,
             names=Names(layouts=self.layouts, known=self.ledger.known_variants()),
-            file_system=text,
+            file_system="one for all" if self.one_file_system else text,
         )
 
     def die(self) -> None:
@@ -126,6 +135,40 @@ class World(Outside):
         """Somebody removes a file."""
         del self.disk[path]
         self.tell(ChangeKind.DELETED, path)
+
+    def rename(self, old: bytes, new: bytes, *, root: int | None = None, told: bool = True) -> None:
+        """Somebody renames a file; into another root, its derivatives' paths are that one's. Its ctime changes."""
+        file = self.disk.pop(old)
+        ctime_ns = int(self.moment.wall_s * 1e9)
+        self.disk[new] = File(file.content, file.stamp._replace(ctime_ns=ctime_ns), file.mark)
+        if not told:
+            return
+        if root is not None:
+            self.tell(ChangeKind.CREATED, new, root=root)
+            self.tell(ChangeKind.DELETED, old)
+            return
+        source = Source(self.root, new)
+        self._inbox.append(Change(kind=ChangeKind.MOVED, source=source, previous=old))
+
+    def scan(self, *found: bytes, missing: tuple[bytes, ...] = ()) -> None:
+        """A scan of the whole root finds these, and misses those."""
+        changes = [
+            Change(kind=ChangeKind.FOUND, source=Source(self.root, path), stamp=self.disk[path].stamp) for path in found
+        ]
+        changes += [Change(kind=ChangeKind.DELETED, source=Source(self.root, path)) for path in missing]
+        self._inbox.append(Found(root=self.root, changes=tuple(changes), ticket=None, arriving=JobClass.BACKLOG))
+        ended = ScanEnded(
+            root=self.root,
+            directory=b"",
+            ticket=None,
+            result=ScanResult.COMPLETE,
+            directories=1,
+            sources=len(found),
+            unchanged=0,
+            by_state={},
+            errors=(),
+        )
+        self._inbox.append(ended)
 
     def tell(self, kind: ChangeKind, path: bytes, stamp: Stamp | None = None, root: int | None = None) -> None:
         """Report something, true or not."""
@@ -198,7 +241,9 @@ class World(Outside):
             case CloseDescriptors(descriptors=descriptors):
                 for number in descriptors:
                     del self._descriptors[number]
-            case Discard() | Acknowledge():
+            case Acknowledge():
+                self.acknowledged += 1
+            case Discard():
                 pass
             case Spawn(slot=slot):
                 self._start_worker(slot)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import count
 
 from watcherd.daemon.attempts import Attempts
+from watcherd.daemon.brakes import Brakes
 from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.crew import CrewReports
 from watcherd.daemon.departures import Departures
@@ -18,6 +19,7 @@ from watcherd.daemon.effects import Effect, Moment, WatchedRoot
 from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.intake import Intake
+from watcherd.daemon.moves import Moves
 from watcherd.daemon.outcomes import Outcomes, Settling
 from watcherd.daemon.recovery import Recovery
 from watcherd.daemon.scans import Scans
@@ -39,6 +41,7 @@ from watcherd.watch.hands import (
     Collected,
     Fault,
     Fetched,
+    Followed,
     Probed,
     Published,
     Recognised,
@@ -103,6 +106,7 @@ class Core:
             ledger=ledger,
             roots=roots,
             force=self.force,
+            brakes=Brakes(ledger, roots, self.force),
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
@@ -117,7 +121,15 @@ class Core:
             is_online=self.conditions.runnable,
             tickets=tickets,
         )
-        self.crew = CrewReports(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
+        self.moves = Moves(
+            ledger=ledger,
+            roots=roots,
+            in_hand=self.attempts,
+            is_online=self.conditions.runnable,
+            departures=self.departures,
+            tickets=tickets,
+            tally=self.tally,
+        )
         self._connect_arrivals(why_ignored)
 
     def _connect_arrivals(self, why_ignored: Callable[[int, bytes], str | None]) -> None:
@@ -127,7 +139,7 @@ class Core:
             settle=self.settle,
             roots=self.roots,
             outcomes=self.outcomes,
-            departures=self.departures,
+            moves=self.moves,
             in_hand=self.attempts,
             why_ignored=why_ignored,
             is_online=self.conditions.runnable,
@@ -141,11 +153,15 @@ class Core:
             roots=self.roots,
             intake=self.intake,
             conditions=self.conditions,
+            departures=self.departures,
+            moves=self.moves,
             tally=self.tally,
             totals=self.totals,
             forecasts=Forecasts(roots=self.roots, fleet=self.fleet, force=self.force, totals=self.totals),
             tickets=self._tickets,
         )
+        self.crew = CrewReports(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
+        self.moves.ways = self.intake
         self.departures.back = self.intake.resettle
         self.outcomes.settling = Settling(
             resettle=self.intake.resettle,
@@ -207,6 +223,7 @@ class Core:
         self.settle.forget_root(number)
         self.outcomes.drop_root(number)
         self.attempts.drop_parked(number)
+        self.moves.drop_root(number)
 
     # ---- a pass
 
@@ -223,6 +240,8 @@ class Core:
         effects += self.fleet.tick(moment.now, wanted=wanted)
         self.crew.look()
         effects += self.intake.due(moment)
+        effects += self.moves.due(moment)
+        effects += self.scans.due()
         effects += self.departures.due(moment)
         effects += self.conditions.due(moment)
         if not self.draining:
@@ -287,11 +306,12 @@ class Core:
 
     def left(self) -> int:
         """How many sources are known to be still to do (spilled ones are in the ledger only, and not counted)."""
-        return len(self.queue) + len(self.attempts) + self.attempts.parked + self.outcomes.waiting + len(self.settle)
+        in_work = len(self.queue) + len(self.attempts) + self.attempts.parked
+        return in_work + self.outcomes.waiting + len(self.settle) + len(self.moves)
 
     def left_in(self, scope: Scope) -> int:
         """How many sources of a scope are still to do."""
-        waiting = [*self.settle.moving(), *self.queue.sources(), *self.attempts.sources()]
+        waiting = [*self.settle.moving(), *self.moves.sources(), *self.queue.sources(), *self.attempts.sources()]
         return sum(scope.covers(source) for source in waiting)
 
     @property
@@ -305,6 +325,7 @@ class Core:
             or self.attempts.parked
             or self.queue.wants()
             or self.departures.asked_now
+            or len(self.moves)
         )
 
     def next_deadline(self) -> float | None:
@@ -314,6 +335,7 @@ class Core:
             self.fleet.next_deadline(),
             None if self.draining else self.outcomes.next_deadline(),
             self.departures.next_deadline(),
+            self.moves.next_deadline(),
             self.conditions.next_deadline(),
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -335,10 +357,8 @@ class Core:
                 self.failure = f"the scanner of {os.fsdecode(self.roots[root].path)} failed: {error}"
             case Doubt() | Watching() | WatchFailed():
                 return self.scans.observed(item, moment)
-            case Stats():
-                return self._stats(item, moment)
-            case Removed():
-                self.departures.removed(item, moment)
+            case Stats() | Removed() | Followed():
+                return self._looked(item, moment)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self._from_hands(item, moment)
             case Probed() | Recognised() | MountsChanged():
@@ -354,7 +374,11 @@ class Core:
                 self.tally.scanned(ticket)
         return []
 
-    def _stats(self, item: Stats, moment: Moment) -> list[Effect]:
+    def _looked(self, item: Stats | Removed | Followed, moment: Moment) -> list[Effect]:
+        if isinstance(item, Removed):
+            return self.departures.removed(item, moment)
+        if isinstance(item, Followed):
+            return self.moves.followed(item, moment)
         asker = self.departures if self.departures.asked(item.ticket) else self.intake
         effects = asker.stats(item, moment)
         for _, found in item.results:
@@ -370,6 +394,7 @@ class Core:
             case Fault() | Broken():
                 self.intake.failed(item.ticket, moment)
                 self.departures.failed(item.ticket, moment)
+                self.moves.failed(item.ticket, moment)
                 effects = self.conditions.fault(item, moment) if isinstance(item, Fault) else []
             case Refused():
                 effects = self.conditions.refused(item, self.attempts.path_of(item.ticket), moment)

@@ -1,10 +1,10 @@
 """Intake: the way of a report about a path to a job in the queue.
 
 Responsible for: which paths count, settling, the question whether anything needs doing, pending rows, and keeping the
-queue filled from the ledger. Not responsible for: what happens to a job then (`attempts.py`), and for sources that are
-gone (`departures.py`).
+queue filled from the ledger. Not responsible for: what happens to a job then (`attempts.py`), sources that are gone
+(`departures.py`), arrivals that were moved (`moves.py`).
 
-    Change -> ignored? ours? in hand? -> settle -> stat (hands) -> settled -> plan -> pending in the ledger -> queue
+    Change -> ignored? ours? in hand? -> settle -> stat (hands) -> settled -> plan -> moved? -> pending -> queue
 """
 
 from collections import defaultdict
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from watcherd.daemon.attempts import Attempts
-from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.daemon.inforce import InForce
+from watcherd.daemon.moves import Moves
 from watcherd.daemon.outcomes import Outcomes
 from watcherd.daemon.tally import Scope, Tally
 from watcherd.ledger.ledger import Ledger
@@ -59,7 +59,7 @@ class Intake:
         settle: Settle,
         roots: Mapping[int, WatchedRoot],
         outcomes: Outcomes,
-        departures: Departures,
+        moves: Moves,
         in_hand: Attempts,
         why_ignored: Callable[[int, bytes], str | None],
         is_online: Callable[[int], bool],
@@ -73,7 +73,8 @@ class Intake:
         self._settle = settle
         self._roots = roots
         self._outcomes = outcomes
-        self._departures = departures
+        self._departures = moves.departures
+        self._moves = moves
         self._in_hand = in_hand
         self._why_ignored = why_ignored
         self._is_online = is_online
@@ -239,8 +240,10 @@ class Intake:
         if job_class is None:
             if entry is not None and entry.gone_at_s is not None:
                 self._ledger.record(replace(entry, gone_at_s=None))
+                self._departures.returned(entry)
             return []
-        self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant, reason=reason)
+        if settled.tolerant or not self._moves.take(source, stamp, entry, job_class, moment):
+            self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant, reason=reason)
         return []
 
     def _class_of(self, settled: Settled, entry: Entry | None) -> tuple[JobClass | None, Reason | None]:
@@ -293,12 +296,17 @@ class Intake:
             gone_at_s=None,
         )
         self._ledger.record(pending)
-        self._queue.remove(source)
-        self._outcomes.cancel(source)
-        self._in_hand.replaced(source)
+        self._departures.returned(known)
+        self.replaced(source)
         job = job_of(pending, moment)
         if job is not None:
             self._queue.push(replace(job, tolerant=tolerant))
+
+    def replaced(self, source: Source) -> None:
+        """Drop the job that a source has: something else has become of it."""
+        self._queue.remove(source)
+        self._outcomes.cancel(source)
+        self._in_hand.replaced(source)
 
     # ---- pending rows
 

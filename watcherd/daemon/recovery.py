@@ -64,10 +64,7 @@ class Recovery:
         for entry in self._ledger.waiting(float("inf"), limit=-1):
             if self._is_left(entry, scope, roots) and entry.stamp is not None:
                 self._await(entry, moment)
-        for entry in self._ledger.gone():
-            if entry.source.root in roots:
-                due_at_s = (entry.gone_at_s or 0.0) + self._force.settings.daemon.forget_after_s
-                self._departures.expect(entry.source, moment.now + max(0.0, due_at_s - moment.wall_s))
+        self._departures.recover(moment, roots)
         for root in self._roots:
             if root in roots:
                 for job_class in JobClass:

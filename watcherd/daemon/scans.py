@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator, Mapping
 
 from watcherd.daemon.conditions import Conditions
+from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Acknowledge, AskHands, AskScanner, Effect, Moment, WatchedRoot
 from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.intake import Intake
+from watcherd.daemon.moves import Moves
 from watcherd.daemon.tally import Tally
 from watcherd.daemon.totals import Totals
 from watcherd.ledger.ledger import Ledger
@@ -45,6 +47,8 @@ class Scans:
         roots: Mapping[int, WatchedRoot],
         intake: Intake,
         conditions: Conditions,
+        departures: Departures,
+        moves: Moves,
         tally: Tally,
         totals: Totals,
         forecasts: Forecasts,
@@ -54,6 +58,9 @@ class Scans:
         self._roots = roots
         self._intake = intake
         self._conditions = conditions
+        self._departures = departures
+        self._moves = moves
+        self._owed: list[int] = []
         self._tally = tally
         self._totals = totals
         self._forecasts = forecasts
@@ -66,7 +73,8 @@ class Scans:
                 self._totals.events.update(change.kind for change in changes)
                 self._forecasts.found(root, changes)
                 effects = [effect for change in changes for effect in self._intake.found(change, arriving, moment)]
-                return [*effects, Acknowledge(root=root)]
+                self._owed.append(root)
+                return effects
             case Listed():
                 self._ledger.set_listing(item.root, item.directory, item.digest, item.done, item.ignored)
             case Stray(root=root, paths=paths):
@@ -83,6 +91,13 @@ class Scans:
                 return self._after_scan(item, moment)
         return []
 
+    def due(self) -> list[Effect]:
+        """Have the scanners go on, unless so many of their findings are being looked at that more would only wait."""
+        if self._moves.is_full:
+            return []
+        owed, self._owed = self._owed, []
+        return [Acknowledge(root=root) for root in owed if root in self._roots]
+
     def _after_scan(self, item: ScanEnded, moment: Moment) -> list[Effect]:
         match item.result:
             case ScanResult.COMPLETE:
@@ -91,6 +106,8 @@ class Scans:
                     self._forecasts.tell(item.root, moment)
                 if item.identity and item.identity != known:
                     self._ledger.set_identity(item.root, item.identity)
+                if not item.directory:
+                    self._departures.seen_whole(item.root)
                 return []
             case ScanResult.ROOT_EMPTIED:
                 if self._conditions.runnable(item.root):  # else it was said before

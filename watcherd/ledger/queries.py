@@ -192,6 +192,19 @@ class Queries:
         sql = f"{_SOURCES} WHERE s.gone_at_s IS NOT NULL ORDER BY s.gone_at_s LIMIT ?"
         return self._entries(sql, limit)
 
+    def gone_sources(self) -> Iterator[tuple[Source, float]]:
+        """The same ones without what is known of them, each with the instant, in pages: there may be many."""
+        sql = """SELECT s.gone_at_s, s.id, s.root, d.path, s.name FROM source s JOIN directory d ON d.id = s.directory
+            WHERE s.gone_at_s IS NOT NULL AND (s.gone_at_s, s.id) > (?, ?) ORDER BY s.gone_at_s, s.id LIMIT ?"""
+        last: tuple[float, int] = (float("-inf"), 0)
+        while True:
+            page = self._rows(sql, *last, PAGE_ROWS)
+            for gone_at_s, _, root, directory, name in page:
+                yield Source(root, directory + b"/" + name if directory else name), gone_at_s
+            if len(page) < PAGE_ROWS:
+                return
+            last = page[-1][:2]
+
     def failures(self, limit: int) -> list[Entry]:
         """Incomplete, rejected, failed and quarantined sources, the latest first."""
         return self._entries(f"{_SOURCES} WHERE s.failure IS NOT NULL ORDER BY s.failure DESC LIMIT ?", limit)

@@ -55,17 +55,17 @@ class BrakePolicy:
 
 
 class Brake:
-    """One root's brake. All times are of the wall clock: it outlasts a restart by `held_since_s`."""
+    """One root's brake; `policy` may be exchanged. All times are of the wall clock: it outlasts a restart."""
 
     def __init__(self, policy: BrakePolicy, held_since_s: float | None = None) -> None:
-        self._policy = policy
+        self.policy = policy
         self.held_since_s = held_since_s
         self._gone: Counter[int] = Counter()
 
     @property
     def held_until_s(self) -> float | None:
         """When the grace period ends; None where nothing is held."""
-        return None if self.held_since_s is None else self.held_since_s + self._policy.grace_s
+        return None if self.held_since_s is None else self.held_since_s + self.policy.grace_s
 
     def gone(self, at_s: float) -> None:
         """A source was found missing."""
@@ -78,7 +78,7 @@ class Brake:
 
     def recently(self, now_s: float) -> int:
         """How many went within the window, to the minute."""
-        oldest = _bucket(now_s - self._policy.window_s)
+        oldest = _bucket(now_s - self.policy.window_s)
         for bucket in [bucket for bucket in self._gone if bucket < oldest]:
             del self._gone[bucket]
         return self._gone.total()
@@ -98,7 +98,7 @@ class Brake:
         self._gone.clear()
 
     def _is_too_much(self, gone: int, sources: int) -> bool:
-        return self._policy.share < 1 and gone > max(self._policy.floor, self._policy.share * sources)
+        return self.policy.share < 1 and gone > max(self.policy.floor, self.policy.share * sources)
 
 
 def _bucket(at_s: float) -> int:

@@ -101,6 +101,9 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "source.growing", "source root waited_s size_bytes", "An upload does not come to rest."),
     (_I, "source.incomplete", "source root reason detail grace_s", "More of an upload is waited for."),
     (_I, "source.gone", "source root derivatives", "A source was deleted; its derivatives were removed."),
+    (_I, "source.moved", "source previous root derivatives", "A source is elsewhere; its derivatives went along."),
+    (_W, "brake.engaged", "root gone until_at hint", "So many sources went at once that their derivatives are kept."),
+    (_I, "brake.released", "root reason", "The derivatives of gone sources are removed again, as ever."),
     (_I, "temporary.swept", "root count", "Unfinished files of an earlier run were removed."),
     # ------------------------------------------------------------------------------------------------------ workers
     (_D, "worker.started", "slot pid", "A worker program was started."),
