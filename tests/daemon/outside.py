@@ -51,6 +51,7 @@ from watcherd.watch.hands import (
     StatMany,
     Stats,
 )
+from watcherd.watch.orphans import FindOrphans, OrphansFound
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Sight
 
@@ -155,7 +156,7 @@ class Outside:
         """What the hands do and say, for a test whose daemon does not live to hear it."""
         return self._hands(request)
 
-    def _hands(self, request: object) -> Reply:
+    def _hands(self, request: object) -> Reply:  # noqa: PLR0911  one a kind of request
         match request:
             case StatMany(ticket=ticket, paths=paths):
                 looks = tuple((path, self._look(path)) for path in paths)
@@ -179,6 +180,8 @@ class Outside:
                 return Removed(root=self.root, ticket=ticket, results=tuple((Fate.DONE, 0) for _ in items))
             case Recognise(ticket=ticket):
                 return Recognised(root=0, ticket=ticket, sight=self.sight)
+            case FindOrphans(ticket=ticket):
+                return OrphansFound(root=self.root, ticket=ticket, orphans=(), folders=())
             case Follow():
                 return self._follow(request)
             case Probe(ticket=ticket):

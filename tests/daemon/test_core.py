@@ -20,6 +20,7 @@ from watcherd.model import (
 )
 from watcherd.naming import Mark
 from watcherd.settings import Settings
+from watcherd.watch.hands import Fetch, Refused
 from watcherd.watch.roots import RootState
 
 # ------------------------------------------------------------------------------------------------------- the good way
@@ -265,11 +266,67 @@ def test_a_derivative_that_was_cut_off_is_made_again_though_its_mark_is_right(wo
     world.put(b"a.jpg", b"picture a")
     world.run()
     whole = world.disk[b"a.jpg.preview.jpg"]
+    assert whole.mark is not None
     whole.stamp, whole.content = whole.stamp._replace(size_bytes=3), b"pic"
+    whole.mark = replace(whole.mark, digest=bytes(32))  # as a look at a file without its end gives it
     world.tell(ChangeKind.FOUND, b"a.jpg", world.disk[b"a.jpg"].stamp)
     world.run()
 
     assert world.disk[b"a.jpg.preview.jpg"].content == b"picture of picture a"
+
+
+def test_a_derivative_that_was_edited_by_a_program_that_keeps_comments_is_left_alone_and_told_of(world: World) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    edited = world.disk[b"a.jpg.preview.jpg"]
+    edited.stamp, edited.content = edited.stamp._replace(size_bytes=3), b"pic"
+    world.tell(ChangeKind.FOUND, b"a.jpg", world.disk[b"a.jpg"].stamp)
+    world.run()
+
+    assert (edited.content, world.rendered) == (b"pic", [b"picture a"])
+    assert "preview is not as it was written" in world.entry(b"a.jpg").detail
+
+
+@pytest.mark.parametrize("kind", ["no_picture", "empty", "link", "text"])
+def test_a_picture_replaced_by_what_is_none_loses_its_derivatives(world: World, kind: str) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    world.plays[b"something else"] = Ignored(kind=kind)
+    world.put(b"a.jpg", b"something else")
+    world.run()
+
+    assert set(world.disk) == {b"a.jpg"}
+    assert (world.entry(b"a.jpg").state, world.entry(b"a.jpg").derivatives) == (State.IGNORED, ())
+
+
+@pytest.mark.parametrize("kind", ["video", "pdf"])
+def test_a_picture_whose_decoder_is_not_there_any_more_keeps_its_derivatives(world: World, kind: str) -> None:
+    world.put(b"a.pdf", b"picture a")
+    world.run()
+    world.plays[b"picture a"] = Ignored(kind=kind)
+    world.put(b"a.pdf", b"picture a")
+    world.run()
+
+    assert set(world.disk) == {b"a.pdf", b"a.pdf.thumbnail.jpg", b"a.pdf.preview.jpg"}
+
+
+@pytest.mark.parametrize(("content", "left"), [(b"much larger", 1), (b"picture a", 3)])
+def test_only_what_grew_beyond_the_limit_loses_its_derivatives_not_what_a_lower_limit_meets(
+    world: World, content: bytes, left: int
+) -> None:
+    world.put(b"a.jpg", b"picture a")
+    world.run()
+    refused = Rejected(reason=Reason.TOO_MANY_BYTES, detail="too large")
+    world.hook = lambda asked: (
+        Refused(root=asked.root, ticket=asked.request.ticket, outcome=refused)
+        if isinstance(asked.request, Fetch)
+        else None
+    )
+    world.put(b"a.jpg", content)
+    world.run()
+
+    assert world.entry(b"a.jpg").reason is Reason.TOO_MANY_BYTES
+    assert len(world.disk) == left
 
 
 def test_a_good_picture_replaced_by_a_bad_one_loses_the_derivatives_that_show_the_old_one(world: World) -> None:

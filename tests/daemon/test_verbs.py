@@ -6,6 +6,7 @@ import pytest
 
 from tests.daemon.world import World
 from watcherd.daemon.control import Connection, Request
+from watcherd.daemon.upkeep import Upkeep
 from watcherd.daemon.verbs import Verbs
 from watcherd.model import Failed, Incomplete, Reason, Rejected, State
 from watcherd.watch.reports import ScanEnded, ScanResult
@@ -25,7 +26,8 @@ class Client(Connection):
 
 
 def ask(world: World, body: dict[str, Any]) -> tuple[Verbs, list[dict[str, Any]]]:
-    client, verbs = Client(), Verbs(world.core)
+    client = Client()
+    verbs = Verbs(world.core, Upkeep(world.core, lambda effect: world.carry_out([effect])))
     world.carry_out(verbs.requested(Request(connection=client, body=body), world.moment))
     return verbs, client.answers
 

@@ -33,6 +33,8 @@ VERBS = MappingProxyType(
         "scan": Verb("watcherd.cli.scan_verbs:scan", "Do the same once over folders or files, then exit."),
         "status": Verb("watcherd.cli.query_verbs:status", "What is done, what is not, and why."),
         "retry": Verb("watcherd.cli.query_verbs:retry", "Try again what failed."),
+        "verify": Verb("watcherd.cli.verify_verbs:verify", "Check that derivatives are there and undamaged."),
+        "prune": Verb("watcherd.cli.prune_verbs:prune", "Remove derivatives that nobody needs any more."),
         "duplicates": Verb("watcherd.cli.duplicates_verbs:duplicates", "Which sources are the same, or look alike."),
         "doctor": Verb("watcherd.cli.doctor_verbs:doctor", "Check what this installation can do, and what it lacks."),
         "quarantine": Verb("watcherd.cli.quarantine_verbs:quarantine", "Show what is in quarantine, or let it out."),

@@ -35,7 +35,7 @@ def status(file: str | None, state_dir: str | None, *, queue: bool, as_json: boo
             told = _of_file(ledger, file)
             click.echo(json.dumps(told) if as_json else _file_text(told))
             return Exit.OK
-        overall = _overall(ledger) | {"daemon": _ask(folder, {"verb": "status"})}
+        overall = _overall(ledger) | {"daemon": ask_daemon(folder, {"verb": "status"})}
     text = _queue_text(overall["daemon"]) if queue else _overall_text(overall)
     click.echo(json.dumps(overall) if as_json else text)
     return Exit.OK
@@ -63,7 +63,7 @@ def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> i
     Ends the verb where the ledger knows nothing of one of them.
     """
     paths = [_located(file) for file in files]
-    answer = _ask(folder, {"verb": "retry", "paths": paths, "failed": failed})
+    answer = ask_daemon(folder, {"verb": "retry", "paths": paths, "failed": failed})
     if answer is None:
         return _retry_offline(folder, paths, failed=failed)
     if "error" in answer:
@@ -102,7 +102,7 @@ def open_to_read(folder: str) -> "Ledger":
         raise Stop(Exit.FAILED, str(error)) from error
 
 
-def _ask(folder: str, request: dict[str, Any]) -> dict[str, Any] | None:
+def ask_daemon(folder: str, request: dict[str, Any]) -> dict[str, Any] | None:
     """The answer of the daemon of this state directory, None where none runs."""
     from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
@@ -119,7 +119,7 @@ def _located(file: str) -> str:
 
 
 def _entry(ledger: "Ledger", path: str) -> "Entry":
-    from watcherd.daemon.verbs import locate  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.places import locate  # noqa: PLC0415 - not for --help
 
     source = locate(os.fsencode(path), ledger.roots())
     entry = ledger.entry(source) if source is not None else None
@@ -139,6 +139,7 @@ def _overall(ledger: "Ledger") -> dict[str, Any]:
         {
             "path": os.fsdecode(path),
             "sources": {str(state): number for state, number in by_root.get(root, {}).items()},
+            "held": _held(ledger, root),
         }
         for root, path in paths.items()
     ]
@@ -149,6 +150,12 @@ def _overall(ledger: "Ledger") -> dict[str, Any]:
         "roots": roots,
         "failures": failures(ledger, limit=_FAILURES_SHOWN),
     }
+
+
+def _held(ledger: "Ledger", root: int) -> dict[str, Any] | None:
+    """What the brake of a root holds back, since when; None where it does not."""
+    since_s = ledger.held_since_s(root)
+    return None if since_s is None else {"since": _instant(since_s), "gone": ledger.count_gone(root)}
 
 
 def failures(ledger: "Ledger", limit: int) -> list[dict[str, str]]:
@@ -273,6 +280,12 @@ def _overall_text(overall: dict[str, Any]) -> str:
         state = daemon["roots"].get(root["path"]) if daemon else None
         shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""
         lines.append(f"root: {safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
+        if root["held"] is not None:
+            held = root["held"]
+            lines.append(
+                f"  brake: {held['gone']} sources went at once before {held['since']}; their derivatives are kept:"
+                " `watcherd prune` removes them"
+            )
     for failure in overall["failures"]:
         reason = f"{failure['reason']}: {failure['detail']}" if failure["detail"] else failure["reason"]
         lines.append(f"  {failure['state']}: {safe(failure['source'])}: {safe(reason)}")

@@ -101,6 +101,19 @@ def _quieter(settings: "Settings") -> Any:  # noqa: ANN401  LogLevel, which is i
 # ------------------------------------------------------------------------------------------------------ who does it
 
 
+def scan_files(paths: list[str], folder: str, config: str | None) -> "ScanReport":
+    """Bring the derivatives of some files up to date, by the daemon that runs or by ourselves, without a word."""
+    from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - not for --help
+    from watcherd.telemetry.log import configure  # noqa: PLC0415 - as above
+
+    done = _by_daemon(paths, folder, lambda *_: None)
+    if done is not None:
+        return done
+    settings = _settings(config, ())
+    configure(replace(settings.log, level=_quieter(settings)))
+    return _by_ourselves(paths, folder, settings, seen_roots(folder), lambda *_: None)
+
+
 def _by_daemon(paths: list[str], folder: str, report: Report) -> "ScanReport | None":
     """Ask the daemon of this state directory; None where none runs."""
     from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help

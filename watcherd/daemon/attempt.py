@@ -202,7 +202,11 @@ class Comparison:
 
 
 def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
-    """Sort what the hands found beside an identified source, by the marks, and by what the ledger remembers."""
+    """Sort what the hands found beside an identified source, by the marks, and by what the ledger remembers.
+
+    A picture that a person edited in a program which keeps comments has our mark still: it is taken as it is, with a
+    note.
+    """
     if attempt.fetched is None:
         raise AssertionError("nothing is compared that was not fetched")
     found = {item.variant: item for item in attempt.fetched.found}
@@ -218,14 +222,11 @@ def compare(attempt: Attempt, entry: Entry | None) -> Comparison:
         known = recorded.get(variant.name)
         if known is not None and known.fingerprint != variant.fingerprint:
             known = None
-        # With our mark, but not of the size that we wrote: cut off or damaged since. Its time alone says nothing.
-        if (
-            item is None
-            or item.mark != mark_of(attempt, variant)
-            or (known is not None and known.size_bytes != item.size_bytes)
-        ):
+        if item is None or item.mark != mark_of(attempt, variant):  # what was cut off has no right mark
             wanted.append(variant)
             continue
+        if known is not None and known.size_bytes != item.size_bytes:
+            attempt.notes += (f"{variant.name} is not as it was written: somebody has changed it, so it is left alone",)
         right.append(
             Derivative(
                 variant=variant.name,

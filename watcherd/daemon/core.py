@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 
+from watcherd.daemon.answers import Answers
 from watcherd.daemon.attempts import Attempts
 from watcherd.daemon.brakes import Brakes
 from watcherd.daemon.conditions import Conditions
@@ -42,6 +43,7 @@ from watcherd.watch.hands import (
     Fault,
     Fetched,
     Followed,
+    OrphansFound,
     Probed,
     Published,
     Recognised,
@@ -86,14 +88,14 @@ class Core:
         self.admission = Admission(budget_bytes)
         self.totals = Totals()
         self.failure: str | None = None
-        self._tickets = count(1)
-        self.conditions = Conditions(roots=self.roots, ledger=ledger, queue=self.queue, tickets=self._tickets)
+        self.tickets = count(1)
+        self.conditions = Conditions(roots=self.roots, ledger=ledger, queue=self.queue, tickets=self.tickets)
         self._connect(why_ignored)
         self._connect_recovery()
 
     def _connect(self, why_ignored: Callable[[int, bytes], str | None]) -> None:
         """The rooms that use each other. What a settled source came to goes back to settling by three calls only."""
-        ledger, tickets, roots = self.ledger, self._tickets, self.roots
+        ledger, tickets, roots = self.ledger, self.tickets, self.roots
         self.outcomes = Outcomes(
             ledger=ledger,
             force=self.force,
@@ -144,7 +146,7 @@ class Core:
             why_ignored=why_ignored,
             is_online=self.conditions.runnable,
             force=self.force,
-            tickets=self._tickets,
+            tickets=self.tickets,
             patient=self.patient,
             tally=self.tally,
         )
@@ -158,9 +160,10 @@ class Core:
             tally=self.tally,
             totals=self.totals,
             forecasts=Forecasts(roots=self.roots, fleet=self.fleet, force=self.force, totals=self.totals),
-            tickets=self._tickets,
+            tickets=self.tickets,
         )
         self.crew = CrewReports(fleet=self.fleet, attempts=self.attempts, totals=self.totals)
+        self.answers = Answers(intake=self.intake, conditions=self.conditions, attempts=self.attempts)
         self.moves.ways = self.intake
         self.departures.back = self.intake.resettle
         self.outcomes.settling = Settling(
@@ -168,6 +171,7 @@ class Core:
             hold=self.intake.hold,
             gone=self.departures.gone,
             remove_derivatives=self.departures.remove_derivatives,
+            remove_superseded=self.departures.remove_superseded,
         )
 
     def _connect_recovery(self) -> None:
@@ -357,10 +361,10 @@ class Core:
                 self.failure = f"the scanner of {os.fsdecode(self.roots[root].path)} failed: {error}"
             case Doubt() | Watching() | WatchFailed():
                 return self.scans.observed(item, moment)
-            case Stats() | Removed() | Followed():
-                return self._looked(item, moment)
+            case Stats() | Removed() | Followed() | OrphansFound():
+                return self.answers.looked(item, moment)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
-                return self._from_hands(item, moment)
+                return self.answers.for_attempts(item, moment)
             case Probed() | Recognised() | MountsChanged():
                 return self.conditions.told(item, moment)
         return []
@@ -373,31 +377,3 @@ class Core:
             case ScanEnded(ticket=ticket):
                 self.tally.scanned(ticket)
         return []
-
-    def _looked(self, item: Stats | Removed | Followed, moment: Moment) -> list[Effect]:
-        if isinstance(item, Removed):
-            return self.departures.removed(item, moment)
-        if isinstance(item, Followed):
-            return self.moves.followed(item, moment)
-        asker = self.departures if self.departures.asked(item.ticket) else self.intake
-        effects = asker.stats(item, moment)
-        for _, found in item.results:
-            if isinstance(found, Fault):
-                effects += self.conditions.stat_fault(found, moment)
-        return effects
-
-    def _from_hands(
-        self, item: Fetched | Refused | Collected | Relocated | Published | Broken | Fault, moment: Moment
-    ) -> list[Effect]:
-        effects: list[Effect] = []
-        match item:
-            case Fault() | Broken():
-                self.intake.failed(item.ticket, moment)
-                self.departures.failed(item.ticket, moment)
-                self.moves.failed(item.ticket, moment)
-                effects = self.conditions.fault(item, moment) if isinstance(item, Fault) else []
-            case Refused():
-                effects = self.conditions.refused(item, self.attempts.path_of(item.ticket), moment)
-            case Fetched() | Relocated() | Published():
-                effects = self.conditions.worked(item, moment)
-        return [*effects, *self.attempts.from_hands(item, moment)]

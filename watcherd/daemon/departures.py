@@ -25,6 +25,7 @@ from watcherd.watch.hands import Fate, Remove, Removed, StatMany, Stats
 
 log = get_logger()
 
+Item = tuple[bytes, int, int]
 _A_REQUEST = 200
 """So many sources go into one request to the hands: each request syncs every folder that it touched."""
 
@@ -34,7 +35,7 @@ class _Removal:
     """Derivatives that are being removed. `forget`: the source goes with them; `again`: it is looked at afterwards."""
 
     entry: Entry
-    items: int
+    items: tuple[Item, ...]
     forget: bool = False
     again: bool = False
 
@@ -223,14 +224,25 @@ class Departures:
             root=root.path,
             derivatives=[derivative.variant for derivative in entry.derivatives],
         )
-        return [_Removal(entry=entry, items=len(self._items(entry)), forget=True)]
+        return [_Removal(entry=entry, items=self._items(entry, anywhere=True), forget=True)]
 
     def remove_derivatives(self, entry: Entry, *, again: bool = False) -> list[Effect]:
         """Remove the derivatives that an entry names, as long as they are still what we wrote. The source stays.
 
         `again`: it is looked at afterwards, and what it lacks is made.
         """
-        return self._remove([_Removal(entry=entry, items=len(self._items(entry)), again=again)])
+        return self._remove([_Removal(entry=entry, items=self._items(entry), again=again)])
+
+    def remove_superseded(self, before: Entry, now: Entry) -> list[Effect]:
+        """Remove what a source's derivatives were called before they got another format, as far as it is ours."""
+        root = self._roots.get(now.source.root)
+        if root is None:
+            return []
+        current = {root.names.path_of(now.source.path, variant) for variant in root.variants}
+        anew = {made.variant for made in now.derivatives if made not in before.derivatives}
+        old = tuple(made for made in before.derivatives if made.variant in anew)
+        items = tuple(item for item in self._items(replace(before, derivatives=old)) if item[0] not in current)
+        return self._remove([_Removal(entry=replace(before, derivatives=old), items=items)]) if items else []
 
     def _remove(self, removals: Iterable[_Removal]) -> list[Effect]:
         by_root: defaultdict[int, list[_Removal]] = defaultdict(list)
@@ -240,19 +252,17 @@ class Departures:
         for root, batch in by_root.items():
             ticket = next(self._tickets)
             self._removing[ticket] = tuple(batch)
-            items = tuple(item for removal in batch for item in self._items(removal.entry))
+            items = tuple(item for removal in batch for item in removal.items)
             effects.append(AskHands(root=root, request=Remove(ticket=ticket, items=items)))
         return effects
 
-    def _items(self, entry: Entry) -> tuple[tuple[bytes, int, int], ...]:
-        """Wherever the derivatives may lie. Size and time tell the right ones: the others are not touched."""
+    def _items(self, entry: Entry, *, anywhere: bool = False) -> tuple[Item, ...]:
+        """Wherever the derivatives may lie, in their layout or in any. Size and time tell the right ones."""
         names = self._roots[entry.source.root].names
         return tuple(
-            (path, derivative.size_bytes, derivative.mtime_ns)
-            for derivative in entry.derivatives
-            for path in names.paths_of(
-                entry.source.path, derivative.variant, layout=None if forget else derivative.layout
-            )
+            (path, made.size_bytes, made.mtime_ns)
+            for made in entry.derivatives
+            for path in names.paths_of(entry.source.path, made.variant, layout=None if anywhere else made.layout)
         )
 
     def removed(self, reply: Removed, moment: Moment) -> list[Effect]:
@@ -260,7 +270,7 @@ class Departures:
         effects: list[Effect] = []
         fates = iter(fate for fate, _ in reply.results)
         for removal in self._removing.pop(reply.ticket, ()):
-            own = [next(fates) for _ in range(removal.items)]
+            own = [next(fates) for _ in removal.items]
             entry = self._ledger.entry(removal.entry.source)
             if entry is None:
                 continue

@@ -74,7 +74,7 @@ class Intake:
         self._roots = roots
         self._outcomes = outcomes
         self._departures = moves.departures
-        self._moves = moves
+        self.moves = moves
         self._in_hand = in_hand
         self._why_ignored = why_ignored
         self._is_online = is_online
@@ -242,7 +242,7 @@ class Intake:
                 self._ledger.record(replace(entry, gone_at_s=None))
                 self._departures.returned(entry)
             return []
-        if settled.tolerant or not self._moves.take(source, stamp, entry, job_class, moment):
+        if settled.tolerant or not self.moves.take(source, stamp, entry, job_class, moment):
             self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant, reason=reason)
         return []
 
@@ -282,6 +282,8 @@ class Intake:
         known = entry or Entry(source=source, state=State.PENDING)
         if known.stamp is None or known.stamp[:2] != stamp[:2]:  # other content: nothing of the old one counts
             known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
+            if known.stamp is not None and known.stamp.size_bytes != stamp.size_bytes:
+                known = replace(known, digest=None)
         if known.state in _GIVEN_UP and known.seen_by != self._force.seen_by:  # what gave up on it is not what it was
             known = replace(known, faults=0, interruptions=0)
         pending = replace(

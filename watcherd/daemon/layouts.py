@@ -32,6 +32,12 @@ def names_of(settings: RootSettings, root: int, variants: Iterable[Variant], led
     return Names(layouts=tuple(layouts), known=known)
 
 
+def recorded_names(root: int, ledger: Ledger) -> Names:
+    """The names that a root's recorded derivatives have, from the ledger alone."""
+    layouts = [Layout(tree=tree, folder=folder, number=number) for number, tree, folder in ledger.layouts(root)]
+    return Names(layouts=(*layouts, SIBLING), known=ledger.known_variants())
+
+
 def take_into_use(settings: RootSettings, root: int, ledger: Ledger) -> None:
     """Mark a mirror that this root has not had before as one. Raises OSError where it cannot be written to."""
     tree, _ = _parts(settings)

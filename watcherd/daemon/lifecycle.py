@@ -22,6 +22,7 @@ from watcherd.daemon.mounting import MountTable
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
+from watcherd.daemon.upkeep import Upkeep
 from watcherd.daemon.verbs import Verbs
 from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
@@ -52,7 +53,8 @@ def _serve(parts: Composition) -> str | None:
     core, loop = parts.core, parts.loop
     service = ServiceManager(core)
     control = Control(parts.state.control, loop.selector)
-    verbs = Verbs(core)
+    upkeep = Upkeep(core, loop.carry_out)
+    verbs = Verbs(core, upkeep)
     exposure = Exposure(core=core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post)
     health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
     ending = Ending(core, service, core.settings.daemon.drain_timeout_s, loop.carry_out)
@@ -64,6 +66,7 @@ def _serve(parts: Composition) -> str | None:
         service,
         ending,
         verbs,
+        upkeep,
     ]
     parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
     loop.handle(Signalled, ending.signalled)

@@ -197,7 +197,7 @@ class Moves:
     def _move(self, arrival: _Arrival, entry: Entry) -> Move:
         carried = tuple(
             Carried(
-                derivative=made,
+                derivative=replace(made, layout=self._roots[arrival.source.root].names.layout.number),
                 mark=Mark(variant=made.variant, digest=entry.digest or b"", fingerprint=made.fingerprint),
                 ways=self._ways(entry.source, arrival.source, made),
             )

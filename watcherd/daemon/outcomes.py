@@ -59,6 +59,7 @@ class Settling:
     hold: Callable[[Source, Stamp, float, float], None]
     gone: Callable[[Source, Moment], None]
     remove_derivatives: Callable[[Entry], list[Effect]]
+    remove_superseded: Callable[[Entry, Entry], list[Effect]]
 
 
 class Outcomes:
@@ -86,6 +87,7 @@ class Outcomes:
         self.settling: Settling | None = None
         self._dirty: set[Source] = set()
         self._outdated: dict[Source, Entry] = {}
+        self._superseded: dict[Source, Entry] = {}
 
     # ---- questions
 
@@ -170,6 +172,8 @@ class Outcomes:
                 self._record(entry, State.IGNORED, None, kind)
             case Rendered() | Reused() | Unchanged():
                 self._done(attempt, entry)
+                if attempt.made and before.derivatives:
+                    self._superseded[source] = before
             case Incomplete():
                 self._incomplete(attempt, entry, outcome, moment)
             case Rejected():
@@ -192,6 +196,9 @@ class Outcomes:
             self._dirty.add(source)
         outdated = self._outdated.pop(source, None)
         effects = self._settling.remove_derivatives(outdated) if outdated else []
+        before, now = self._superseded.pop(source, None), self._ledger.entry(source)
+        if before is not None and now is not None:
+            effects += self._settling.remove_superseded(before, now)
         if source not in self._dirty:
             return effects
         self._dirty.discard(source)

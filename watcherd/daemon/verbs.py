@@ -11,7 +11,9 @@ from typing import Any
 from watcherd.daemon.control import Connection, Request
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.daemon.places import locate
 from watcherd.daemon.tally import Scope
+from watcherd.daemon.upkeep import Upkeep
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, ChangeKind, Entry, JobClass, Source, State
 from watcherd.queue.jobqueue import WEIGHTS, Job
@@ -35,8 +37,9 @@ class _Scan:
 class Verbs:
     """Serves requests, and follows the scans that were asked for to their end."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, upkeep: Upkeep) -> None:
         self._core = core
+        self._upkeep = upkeep
         self._scans: list[_Scan] = []
         self._tickets = count(_FIRST_TICKET)
         self._next_at = 0.0
@@ -56,6 +59,10 @@ class Verbs:
                     return self._scan(item, moment)
                 case "retry":
                     return self._retry(item, moment)
+                case "prune":
+                    return self._upkeep.prune(item)
+                case "discard":
+                    return self._discard(item)
                 case _:
                     return self._unknown(verb)
         except Refusal as refusal:
@@ -195,6 +202,18 @@ class Verbs:
         item.connection.send({"retried": len(entries)}, last=True)
         return effects
 
+    # ---- discard
+
+    def _discard(self, item: Request) -> list[Effect]:
+        paths, variants = _paths(item.body), item.body.get("variants")
+        if not isinstance(variants, list) or len(variants) != len(paths):
+            raise Refusal("for each source it must be said which derivatives")
+        found = [self._core.ledger.entry(self._source(path)) for path in paths]
+        pairs = zip(found, variants, strict=True)
+        known = [(entry, tuple(map(str, names))) for entry, names in pairs if entry is not None]
+        item.connection.send({"discarded": len(known)}, last=True)
+        return self._upkeep.discard(known)
+
     def _source(self, path: bytes) -> Source:
         source = locate(path, {number: root.path for number, root in self._core.roots.items()})
         if source is None:
@@ -246,17 +265,6 @@ def renew(ledger: Ledger, entry: Entry) -> None:
                 derivatives=entry.derivatives,
             )
         )
-
-
-def locate(path: bytes, roots: dict[int, bytes]) -> Source | None:
-    """The source at an absolute path: below the longest root that holds it."""
-    holding = [
-        (len(root), number) for number, root in roots.items() if (path + b"/").startswith(root.rstrip(b"/") + b"/")
-    ]
-    if not holding:
-        return None
-    length, number = max(holding)
-    return Source(number, path[length:].lstrip(b"/"))
 
 
 def _paths(body: dict[str, Any]) -> list[bytes]:

@@ -49,7 +49,7 @@ def has_late_mark(head: bytes) -> bool:
 
 
 def is_whole(head: bytes, tail: bytes, size_bytes: int) -> bool:
-    """Whether a file of ours ends as its container says; an AVIF does not say it where we could see it.
+    """Whether a file of ours ends as its container says; of an AVIF only as far as its boxes begin in the head.
 
     `tail`: the last bytes of the file, at least 12 of them.
     """

@@ -6,7 +6,7 @@ Not responsible for: writing, opening (`ledger.py`), the schema (`migrations.py`
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from watcherd.ledger.errors import translated
@@ -26,6 +26,8 @@ from watcherd.model import Derivative, Entry, JobClass, Reason, Source, Stamp, S
 
 PAGE_ROWS = 1000
 """How many rows one statement of a long answer reads: no read stays open for long, so the log can be reset."""
+
+_SWEEP_ROWS = 10_000
 
 _COLUMNS = "s.id, d.path, s.name, " + ", ".join(f"s.{column.strip()}" for column in SOURCE_COLUMNS.split(","))
 _SOURCES = f"SELECT {_COLUMNS} FROM source s JOIN directory d ON d.id = s.directory"  # noqa: S608  (our own constants)
@@ -204,6 +206,21 @@ class Queries:
             if len(page) < PAGE_ROWS:
                 return
             last = page[-1][:2]
+
+    def with_other_variants(self, root: int, wanted: Container[str], *, gone: bool = False) -> Iterator[list[Entry]]:
+        """Sources of a root with a derivative of a variant that is not wanted, in pages, some of them empty.
+
+        `gone`: those that are gone as well. Writes in between are allowed.
+        """
+        numbers = [number for number, name in self._rows("SELECT id, name FROM variant") if name not in wanted]
+        if not numbers:
+            return
+        (last,) = self._run("SELECT coalesce(max(id), 0) FROM source").fetchone()
+        for first in range(0, last + 1, _SWEEP_ROWS):
+            sql = f"""{_SOURCES} WHERE s.root = ? AND (? OR s.gone_at_s IS NULL) AND s.id IN
+                (SELECT source FROM derivative WHERE source BETWEEN ? AND ?
+                AND variant IN (SELECT value FROM json_each(?)))"""  # noqa: S608
+            yield self._entries(sql, root, gone, first, first + _SWEEP_ROWS - 1, json.dumps(numbers))
 
     def failures(self, limit: int) -> list[Entry]:
         """Incomplete, rejected, failed and quarantined sources, the latest first."""

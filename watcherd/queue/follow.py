@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from watcherd.model import Entry, Stamp, State
+from watcherd.model import Entry, Reason, Stamp, State
+from watcherd.queue.plan import NO_PICTURES
 
 _SECOND_NS = 1_000_000_000
 _BUCKET_S = 60.0
@@ -36,6 +37,23 @@ def origin(seen: Stamp, candidates: Iterable[Entry]) -> Entry | None:
         if entry.state is State.DONE and entry.digest and entry.stamp and is_same_file(entry.stamp, seen)
     ]
     return min(fitting, key=lambda entry: entry.gone_at_s is None, default=None)
+
+
+def is_outdated(before: Entry, now: Entry) -> bool:
+    """Whether the derivatives of a source show what it is not any more, and nothing will be made in their place.
+
+    `before`: as it was pending; a content that was not read yet, but has another size than the one that was done, has
+    no digest there. `now`: as its attempt ended.
+    """
+    is_other = before.digest is None or now.digest not in {None, before.digest}
+    match now.state:
+        case State.REJECTED | State.QUARANTINED:
+            outdated = is_other and now.reason is not Reason.NAME_TAKEN
+        case State.IGNORED:  # no picture any more; unless the decoder that it had is not installed any more
+            outdated = now.detail != "derivative" and (is_other or now.detail not in NO_PICTURES)
+        case _:
+            outdated = False
+    return outdated and bool(before.derivatives)
 
 
 # ------------------------------------------------------------------------------------------------------------ the brake

@@ -12,8 +12,9 @@ source's. Where a folder was renamed with all that lies in it, the derivatives s
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from watcherd.derivatives.publish import discard
@@ -22,6 +23,7 @@ from watcherd.derivatives.standing import Standing, look
 from watcherd.model import Derivative, Stamp
 from watcherd.naming import Mark, temporary_name
 from watcherd.watch import files
+from watcherd.watch.making import FolderTakenError, drop_emptied, made
 from watcherd.watch.place import Fault, Place
 
 T = TypeVar("T")
@@ -85,6 +87,7 @@ def follow(place: Place, request: Follow) -> Followed | Fault:
             place.steps.at("fsync_folder")
             for directory in folders.touched:
                 sync_folder(directory)
+            folders.drop_emptied()
     except OSError as error:
         return place.fault(request.ticket, b"", error)
     return Followed(root=place.root, ticket=request.ticket, results=results)
@@ -107,17 +110,22 @@ class _Folders:
 
     def old(self, path: bytes) -> At:
         """A name of before. Raises OSError."""
-        return self._at(self._old_root, path)
+        return self._at(self._old_root, path, self._place.folder)
 
     def new(self, path: bytes) -> At:
-        """A name of now. Raises OSError."""
-        return self._at(self._root, path)
+        """A name of now; a folder for derivatives is made. Raises OSError, FolderTakenError."""
+        return self._at(self._root, path, partial(made, self._place))
 
-    def _at(self, root: int, path: bytes) -> At:
+    def drop_emptied(self) -> None:
+        """Remove the folders for derivatives that hold none any more."""
+        for root, folder in self._open:
+            drop_emptied(self._place, root, (folder,))
+
+    def _at(self, root: int, path: bytes, way: Callable[[int, bytes], AbstractContextManager[int]]) -> At:
         folder, name = files.split(path)
         directory = self._open.get((root, folder))
         if directory is None:
-            directory = self._stack.enter_context(self._place.folder(root, folder))
+            directory = self._stack.enter_context(way(root, folder))
             self._open[root, folder] = directory
         return At(directory=directory, name=name)
 
@@ -169,6 +177,8 @@ class _Journey:
         """What a call gives; None where one file or folder is in its way. What concerns all of them is raised."""
         try:
             return call(*arguments)
+        except FolderTakenError:
+            return None
         except OSError as error:
             if error.errno in files.ENVIRONMENT:
                 raise

@@ -22,8 +22,9 @@ from queue import Empty, SimpleQueue
 from typing import assert_never
 
 from watcherd.derivatives.publish import Item
-from watcherd.watch import following, reading, relocating, sighting, tidying, writing
+from watcherd.watch import following, orphans, reading, relocating, sighting, tidying, writing
 from watcherd.watch.following import Follow, Followed
+from watcherd.watch.orphans import FindOrphans, OrphansFound
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
@@ -40,11 +41,13 @@ __all__ = [
     "Fault",
     "Fetch",
     "Fetched",
+    "FindOrphans",
     "Follow",
     "Followed",
     "Found",
     "Hands",
     "Item",
+    "OrphansFound",
     "Place",
     "Probe",
     "Probed",
@@ -77,7 +80,7 @@ class Broken:
     text: str
 
 
-Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | Probe | Recognise
+Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | FindOrphans | Probe | Recognise
 Reply = (
     Stats
     | Fetched
@@ -87,6 +90,7 @@ Reply = (
     | Renamed
     | Relocated
     | Followed
+    | OrphansFound
     | Probed
     | Recognised
     | Refused
@@ -191,6 +195,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = relocating.relocate(place, request)
         case Follow():
             reply = following.follow(place, request)
+        case FindOrphans():
+            reply = orphans.find(place, request)
         case Probe():
             reply = writing.probe(place, request)
         case Recognise():
