@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
+from watcherd.daemon.describing import describe
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.outdated import BY_PATH, outdated_of
@@ -369,23 +370,6 @@ class Outcomes:
             totals.stages[Stage.PUBLISH].add(attempt.publish_s)
         if name in {"rendered", "reused", "unchanged"}:
             totals.succeeded_at_s[attempt.root.number] = moment.wall_s
-
-
-def describe(outcome: Outcome) -> tuple[str, str, str]:
-    """The outcome's name, its reason, and the detail for a person."""
-    name = type(outcome).__name__.lower()
-    match outcome:
-        case Incomplete(reason=reason, detail=detail) | Rejected(reason=reason, detail=detail):
-            return name, reason, detail
-        case Failed(reason=reason, detail=detail):
-            return name, reason, detail
-        case TimedOut(timeout_s=timeout_s):
-            return name, Reason.TIMED_OUT, f"its worker was ended after {timeout_s:.0f} s"
-        case Crashed(how=how, outside=outside):
-            return name, Reason.INTERRUPTED if outside else Reason.CRASHED, f"its worker ended: {how}"
-        case Ignored(kind=kind):
-            return name, kind, ""
-    return name, "", ""
 
 
 def _merged(before: tuple[Derivative, ...], attempt: "Attempt") -> tuple[Derivative, ...]:
