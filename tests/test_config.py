@@ -549,7 +549,10 @@ def test_show_says_that_a_name_cannot_stand_in_a_file() -> None:
 
 def test_every_number_has_a_range() -> None:
     numbers = {
-        (name, f.name) for name, kind in SECTIONS.items() for f in fields(kind) if type(f.default) in {int, float}
+        (name, f.name)
+        for name, kind in {**SECTIONS, "roots": RootSettings}.items()
+        for f in fields(kind)
+        if type(f.default) in {int, float}
     }
     of_lists = {("roots", "min_free_bytes"), ("variants", "quality"), ("variants", "effort")}
     assert set(rules.RANGES) == numbers | of_lists

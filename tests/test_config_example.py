@@ -16,8 +16,8 @@ FILE = Path(__file__).parent.parent / "config.example.toml"
 
 def with_roots() -> str:
     """The example after its root was uncommented, as a user does."""
-    keys = r"path|variants =|on_delete|ignore|layout =|subfolder =|mirror =|backfill|min_free_bytes|svg"
-    return re.sub(rf"^# (\[\[roots\]\]|{keys})", r"\1", FILE.read_text(), flags=re.MULTILINE)
+    head, table, rest = FILE.read_text().partition("[variants.thumbnail]")
+    return re.sub(r"^# (\[\[roots\]\]|[a-z_]+ = )", r"\1", head, flags=re.MULTILINE) + table + rest
 
 
 def test_the_example_loads_to_the_defaults() -> None:

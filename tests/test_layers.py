@@ -24,6 +24,7 @@ PURE = {
     *LEAVES,
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
     *(f"watcherd.service.{name}" for name in ("places", "texts", "plan")),
+    *(f"watcherd.watch.{name}" for name in ("identity", "recognition", "modes", "sweeps", "foldertimes", "selection")),
     *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
 }
 PURE_FOLDERS = ("watcherd.queue.",)
@@ -46,11 +47,11 @@ VALUE_MODULES = {
 }
 
 DOORS = {
-    "watchdog": "watcherd.watch.observer",
-    "pyvips": "watcherd.imaging.",
-    "PIL": "watcherd.imaging.",
-    **dict.fromkeys(("pillow_heif", "pillow_jxl", "rawpy", "pypdfium2", "av"), "watcherd.imaging."),
-    "sqlite_utils": "watcherd.ledger.",
+    "watchdog": ("watcherd.watch.observer.", "watcherd.watch.inotify."),
+    **dict.fromkeys(("pyvips", "PIL"), ("watcherd.imaging.",)),
+    **dict.fromkeys(("pillow_heif", "pillow_jxl", "rawpy", "pypdfium2", "av"), ("watcherd.imaging.",)),
+    "sqlite_utils": ("watcherd.ledger.",),
+    "pathspec": ("watcherd.watch.ignorefiles.",),
 }
 CHANCE_FROM = {"watcherd.daemon.composition", "watcherd.pool.library"}
 NO_MODULES = {"utils", "helpers", "common", "types", "constants", "manager", "exceptions", "base"}
@@ -135,7 +136,7 @@ def test_each_library_has_one_door(path: Path) -> None:
     module = dotted(path)
     doors = {name: DOORS[name.split(".")[0]] for name in imports(path) if name.split(".")[0] in DOORS}
 
-    assert {name: door for name, door in doors.items() if not f"{module}.".startswith(door.rstrip(".") + ".")} == {}
+    assert {name: door for name, door in doors.items() if not f"{module}.".startswith(door)} == {}
 
 
 @every_module

@@ -56,6 +56,22 @@ class Sandbox(StrEnum):
     OFF = "off"
 
 
+class ModeWanted(StrEnum):
+    """How new files are to be found: by events, by events and frequent scans, by scans alone; `auto`: as it fits."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    HYBRID = "hybrid"
+    SCAN = "scan"
+
+
+class Hidden(StrEnum):
+    """Whether files and folders count whose names begin with a dot."""
+
+    SKIP = "skip"
+    INCLUDE = "include"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootSettings:
     """One watched directory. `path` is absolute and without symbolic links once loaded; no `variants`: all of them.
@@ -75,6 +91,12 @@ class RootSettings:
     layout: LayoutKind = LayoutKind.SIBLING
     subfolder: str = ".derivatives"
     mirror: str = ""
+    hidden: Hidden = Hidden.SKIP
+    min_bytes: int = 0
+    max_bytes: int = 0
+    max_age_s: float = 0.0
+    mode: ModeWanted = ModeWanted.AUTO
+    scan_interval_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +154,9 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
-    """The daemon's own timers (seconds). `rescan_interval_s` 0: scan at start and in doubt only.
+    """The daemon's own timers (seconds). `rescan_interval_s` and `full_scan_interval_s` 0: at start and in doubt only.
 
+    `scan_rate`: entries a second that a sweep reads at the most, 0 for no limit.
     `brake_*`: when more than this share of a root's sources (0 to 1; 1: never), and more than `brake_floor`, go within
     an hour, their derivatives are kept until `watcherd prune`, or for `brake_grace_s`.
     """
@@ -141,6 +164,8 @@ class DaemonSettings:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     rescan_interval_s: float = 3600.0
+    full_scan_interval_s: float = 86_400.0
+    scan_rate: int = 0
     forget_after_s: float = 60.0
     brake_share: float = 0.2
     brake_floor: int = 100

@@ -223,7 +223,7 @@ def test_a_root_is_told_with_its_kind_and_room(tmp_path: Path, capsys: pytest.Ca
     _, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), "--watch", str(tmp_path), "--json")
     check = json.loads(out)["checks"][-1]
     assert check["check"] == f"root {tmp_path}"
-    assert re.search(r"^\S+, events.*, [0-9.,]+ GB free", check["detail"]) or "free)" in check["detail"]
+    assert re.search(r"^\S+, mode \w+.*, [0-9.,]+ GB free", check["detail"]) or "free)" in check["detail"]
 
 
 def test_a_root_that_is_not_there_or_is_anothers_fails(tmp_path: Path) -> None:

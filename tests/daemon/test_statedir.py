@@ -53,3 +53,25 @@ def test_a_root_is_one_process_s_alone_until_it_lets_go(tmp_path: Path) -> None:
         claim(root)
 
     claim(root).close()
+
+
+def test_a_root_inside_another_s_root_is_refused_both_ways_round(tmp_path: Path) -> None:
+    root, inside, beside = bytes(tmp_path), bytes(tmp_path / "a" / "b"), bytes(tmp_path) + b"-beside"
+    with claim(root):
+        with pytest.raises(Busy, match="a folder that holds"):
+            claim(inside)
+        claim(beside).close()
+    with claim(inside):
+        with pytest.raises(Busy, match="a folder inside"):
+            claim(root)
+        with claim(bytes(tmp_path / "a" / "c")), claim(bytes(tmp_path / "a" / "bb")):
+            pass
+    with claim(root):
+        pass
+
+
+def test_a_refused_claim_leaves_nothing_behind(tmp_path: Path) -> None:
+    inside = bytes(tmp_path / "a")
+    with claim(inside), pytest.raises(Busy):
+        claim(bytes(tmp_path))
+    claim(bytes(tmp_path)).close()

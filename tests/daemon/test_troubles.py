@@ -365,3 +365,10 @@ def test_what_is_found_in_doubt_is_an_upload(world: World) -> None:
     world.run()
 
     assert world.entry(b"a.jpg").job_class is JobClass.UPLOAD
+
+
+@pytest.mark.parametrize("kind", [ChangeKind.CREATED, ChangeKind.CLOSED, ChangeKind.DELETED])
+def test_a_change_of_an_ignore_file_leads_to_a_scan_of_its_folder(world: World, kind: ChangeKind) -> None:
+    world.tell(kind, b"in/.watcherdignore")
+    world.settle_down()
+    assert world.scans_asked == [b"in"]

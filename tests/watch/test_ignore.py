@@ -182,3 +182,37 @@ def test_what_is_pruned_is_ignored_and_no_name_is_too_odd(path: bytes, patterns:
     pruned = any(prunes(folder, globs=globs) for folder in above)
 
     assert (why_ignored(path, globs=globs) is not None) >= pruned
+
+
+SHOWN = [b".hidden.jpg", b".album/a.jpg", b"d/.IMG_1.JPG"]
+NEVER_SHOWN = [
+    *FILES[Why.HIDDEN],
+    temporary_name("00000001", "00000002", "0" * 12),
+    b".watcherdignore",
+    b".watcherd-root",
+    b".git/objects/a.jpg",
+    b".derivatives/a.jpg",
+    b"d/.Trash-1000/files/a.jpg",
+    b".@__thumb/a.jpg",
+    b".stversions/a.jpg",
+    b".AppleDouble/a.jpg",
+    b".thumbnails/normal/a.png",
+    b".pending-1700000000-IMG_1.jpg",
+    b".trashed-1700000000-IMG_1.jpg",
+    b".tmp.drivedownload/a.jpg",
+]
+
+
+@pytest.mark.parametrize("path", SHOWN)
+def test_hidden_files_count_where_that_is_asked_for(path: bytes) -> None:
+    assert (why_ignored(path), why_ignored(path, hidden=True)) == (Why.HIDDEN, None)
+
+
+@pytest.mark.parametrize("path", NEVER_SHOWN)
+def test_hidden_temporary_files_and_folders_of_programs_never_count(path: bytes) -> None:
+    assert why_ignored(path, hidden=True) is not None
+
+
+@given(paths())
+def test_asking_for_hidden_files_takes_nothing_away(path: bytes) -> None:
+    assert not (why_ignored(path) is None and why_ignored(path, hidden=True) is not None)

@@ -1,5 +1,6 @@
 """The observer reports what the kernel says about a root, and doubts itself where that is not the whole story."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -11,14 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import pytest
+from watchdog.observers.inotify_c import InotifyFD
 
 from tests.places import our_threads
 from watcherd.model import Change, ChangeKind, Source
 from watcherd.watch.observer import Observer
-from watcherd.watch.reports import Doubt, DoubtReason, WatchFailed, Watching, WatchTrouble
+from watcherd.watch.reports import Coverage, Doubt, DoubtReason, Felt, WatchFailed, Watching, WatchTrouble
 
 PATIENCE_S = 20.0
 ROOT = 4
@@ -35,10 +37,13 @@ def limits(mode: int) -> Iterator[None]:
         yield
 
 
+T = TypeVar("T")
+
+
 class Watch:
     """An observer under test, and everything that it said."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, prunes: Callable[[bytes], object] = lambda _: None) -> None:
         self.root = root
         self.said: SimpleQueue[object] = SimpleQueue()
         self.post: Callable[[object], None] = self.said.put
@@ -47,6 +52,7 @@ class Watch:
             os.fsencode(root),
             post=lambda report: self.post(report),  # noqa: PLW0108  (a test replaces it later)
             on_doubt=self.said.put,
+            prunes=prunes,
         )
 
     def start(self) -> None:
@@ -62,6 +68,18 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self.observer.stop()
         assert self.observer.join(PATIENCE_S)
+
+    def coverage(self) -> Coverage:
+        """How many folders are watched, counted anew."""
+        self.observer.count()
+        return self.next(Coverage)
+
+    def next(self, kind: type[T]) -> T:
+        """The next thing of a kind that is said."""
+        while True:
+            said = self.said.get(timeout=PATIENCE_S)
+            if isinstance(said, kind):
+                return said
 
     def until(self, *expected: object) -> list[object]:
         """Wait until all of these were said, in any order; gives all that was said on the way."""
@@ -212,7 +230,126 @@ def test_a_folder_that_leaves_or_is_removed_is_a_doubt(watch: Watch, tmp_path: P
 def test_the_watches_are_as_many_as_the_folders(root: Path) -> None:
     (root / "d" / "e").mkdir(parents=True)
     with Watch(root) as watch:
-        assert watch.observer.watch_count() == 3
+        assert watch.coverage() == Coverage(root=ROOT, watches=3, refused=0)
+
+
+# -- what is not watched
+
+
+def ignored(path: bytes) -> str | None:
+    return "ignored" if path.rpartition(b"/")[2].startswith((b".", b"@eaDir")) else None
+
+
+@pytest.fixture
+def pruned(root: Path) -> Iterator[Watch]:
+    """An observer of a root with ignored trees in it, which it leaves alone."""
+    for folder in ("d/@eaDir/a.jpg", ".git/objects/00", "e/f", "e/.hidden"):
+        (root / folder).mkdir(parents=True)
+    watch = Watch(root, prunes=ignored)
+    with watch:
+        yield watch
+
+
+def test_an_ignored_tree_is_never_watched(pruned: Watch) -> None:
+    assert pruned.coverage().watches == len(["root", "d", "e", "e/f"])
+
+
+def test_an_ignored_tree_that_appears_is_neither_watched_nor_a_doubt(pruned: Watch, tmp_path: Path) -> None:
+    (tmp_path / "@eaDir" / "deep").mkdir(parents=True)
+    (pruned.root / "e" / "@eaDir" / "deep").mkdir(parents=True)
+    (tmp_path / "@eaDir").rename(pruned.root / "@eaDir")
+    (pruned.root / "last").mkdir()
+    seen = pruned.until(doubt(DoubtReason.NEW_DIRECTORY, b"last"))
+    assert [each for each in seen if isinstance(each, Doubt)] == [doubt(DoubtReason.NEW_DIRECTORY, b"last")]
+    assert pruned.coverage().watches == 5
+
+
+def test_a_folder_that_was_ignored_by_its_name_and_gets_another_is_watched(pruned: Watch) -> None:
+    (pruned.root / "e" / ".hidden").rename(pruned.root / "e" / "shown")
+    pruned.until(doubt(DoubtReason.NEW_DIRECTORY, b"e/shown"))
+    (pruned.root / "e" / "shown" / "a.jpg").touch()
+    pruned.until(change(ChangeKind.CLOSED, b"e/shown/a.jpg"))
+
+
+def test_ignored_trees_stay_unwatched_after_an_overflow(root: Path) -> None:
+    (root / ".git" / "objects").mkdir(parents=True)
+    with limits(fcntl.LOCK_EX):
+        watch = Watch(root, prunes=ignored)
+        with short_queue():
+            watch.start()
+    with watch:
+        overflow(watch)
+        watch.until(doubt(DoubtReason.OVERFLOW))
+        assert watch.coverage().watches == len(["root", "unseen"])
+
+
+class NoneLeft:
+    """A kernel that has so many watches and no more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, watches: int) -> None:
+        self.left = watches
+        self._add = InotifyFD._add_callback
+
+        def add(*args: Any) -> Any:
+            if not self.left:
+                raise OSError(errno.ENOSPC, "inotify watch limit reached")
+            self.left -= 1
+            return self._add(*args)
+
+        monkeypatch.setattr(InotifyFD, "_add_callback", add)
+
+
+def test_where_watches_run_out_the_upper_folders_have_them_and_the_others_are_counted(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (root / name / "deep").mkdir(parents=True)
+    NoneLeft(monkeypatch, 4)
+    watch = Watch(root)
+    watch.observer.start()
+    assert watch.next(Coverage) == Coverage(root=ROOT, watches=4, refused=3)
+    with watch:
+        for name in ("a", "b", "c"):
+            (root / name / "a.jpg").touch()
+        watch.until(*(change(ChangeKind.CLOSED, name + b"/a.jpg") for name in (b"a", b"b", b"c")))
+
+
+def test_a_new_folder_for_which_there_is_no_watch_left_is_told_at_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    NoneLeft(monkeypatch, 1)
+    with Watch(root) as watch:
+        (root / "new").mkdir()
+        watch.until(Coverage(root=ROOT, watches=1, refused=1), doubt(DoubtReason.NEW_DIRECTORY, b"new"))
+
+
+def test_a_root_for_which_there_is_no_watch_left_cannot_be_watched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    NoneLeft(monkeypatch, 0)
+    watch = Watch(root)
+    watch.observer.start()
+    assert watch.next(WatchFailed).why is WatchTrouble.WATCH_LIMIT
+
+
+# -- the self-test
+
+
+def test_the_event_of_a_file_that_is_expected_is_felt_once_and_is_no_change(watch: Watch) -> None:
+    watch.observer.expect(b".test.tmp")
+    for _ in range(2):
+        (watch.root / ".test.tmp").touch()
+        (watch.root / ".test.tmp").unlink()
+    (watch.root / "last.jpg").touch()
+    seen = watch.until(change(ChangeKind.CLOSED, b"last.jpg"))
+    created = [each for each in seen if each in (Felt(root=ROOT), change(ChangeKind.CREATED, b".test.tmp"))]
+    assert created == [Felt(root=ROOT), change(ChangeKind.CREATED, b".test.tmp")]
+
+
+def test_a_file_of_that_name_elsewhere_is_not_the_test_s(watch: Watch) -> None:
+    (watch.root / "d").mkdir()
+    watch.until(doubt(DoubtReason.NEW_DIRECTORY, b"d"))
+    watch.observer.expect(b".test.tmp")
+    (watch.root / "d" / ".test.tmp").touch()
+    assert Felt(root=ROOT) not in watch.until(change(ChangeKind.CLOSED, b"d/.test.tmp"))
 
 
 # -- doubts
@@ -258,7 +395,7 @@ def overflow(watch: Watch) -> None:
 def test_an_overflow_is_a_doubt_once_everything_is_watched_again(short: Watch) -> None:
     overflow(short)
     short.until(doubt(DoubtReason.OVERFLOW))
-    assert short.observer.watch_count() == 2
+    assert short.coverage() == Coverage(root=ROOT, watches=2, refused=0)
     (short.root / "unseen" / "a.jpg").touch()
     short.until(change(ChangeKind.CLOSED, b"unseen/a.jpg"))
     assert short.observer.is_alive()
@@ -363,7 +500,7 @@ def test_too_many_observers_are_refused_with_the_reason(root: Path, monkeypatch:
     def refuse(_reader: object) -> int:
         raise OSError(24, "inotify instance limit reached")
 
-    monkeypatch.setattr("watcherd.watch.observer.InotifyFD._create_inotify_fd", refuse)
+    monkeypatch.setattr("watcherd.watch.inotify.InotifyFD._create_inotify_fd", refuse)
     watch = Watch(root)
     watch.observer.start()
     failed = watch.said.get(timeout=PATIENCE_S)
@@ -380,46 +517,6 @@ def test_a_stopped_observer_says_nothing_and_leaves_no_thread_and_no_descriptor(
     assert (our_threads(), inotify_descriptors()) == before
     assert not watch.observer.is_alive()
     assert [each for each in drained(watch.said) if isinstance(each, Doubt)] == []
-
-
-def renamed_away_and_made_anew(root: Path) -> None:
-    root.rename(root.with_name("away"))
-    root.mkdir()
-
-
-def replaced_at_once(root: Path) -> None:
-    root.with_name("new").mkdir()
-    root.with_name("new").rename(root)
-
-
-@pytest.mark.parametrize("swap", [renamed_away_and_made_anew, replaced_at_once, os.rmdir])
-def test_an_observer_ends_when_another_folder_stands_at_its_path(
-    root: Path, monkeypatch: pytest.MonkeyPatch, swap: Callable[[Path], None]
-) -> None:
-    monkeypatch.setattr("watcherd.watch.observer.PRESENCE_INTERVAL_S", 0.01)
-    with Watch(root) as watch:
-        swap(root)
-        assert watch.observer.join(PATIENCE_S)
-        assert not watch.observer.is_alive()
-
-
-def test_an_observer_outlasts_what_is_done_in_its_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: SimpleQueue[object] = SimpleQueue()
-    place = Observer._place
-
-    def looked(observer: Observer) -> tuple[int, int] | None:
-        found = place(observer)
-        looks.put(found)
-        return found
-
-    monkeypatch.setattr("watcherd.watch.observer.PRESENCE_INTERVAL_S", 0.01)
-    monkeypatch.setattr(Observer, "_place", looked)
-    with Watch(root) as watch:
-        (root / "a.jpg").write_bytes(b"picture")
-        watch.until(change(ChangeKind.CLOSED, b"a.jpg"))
-        for _ in range(3):
-            looks.get(timeout=PATIENCE_S)
-        assert watch.observer.is_alive()
 
 
 def test_an_observer_that_still_adds_its_watches_is_alive(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,22 +1,27 @@
 """The scanner reports what differs between disk and ledger, and never takes a missing disk for deletions."""
 
+import itertools
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import THUMBNAIL, Change, ChangeKind, Derivative, Entry, JobClass, Source, Stamp, State
 from watcherd.naming import Names, derivative_name, temporary_name
 from watcherd.watch.compare import Wanted
-from watcherd.watch.reports import Found, Listed, ScanEnded, ScannerFailed, ScanResult, Stray
-from watcherd.watch.scanner import UNANSWERED_BATCHES, Request, Scanner, merged
-from watcherd.watch.walk import BATCH_CHANGES, Reader
+from watcherd.watch.reports import Found, Listed, Manner, ScanEnded, ScannerFailed, ScanResult, Stray
+from watcherd.watch.scanner import UNANSWERED_BATCHES, Pace, Request, Scanner, merged
+from watcherd.watch.selection import Selection
+from watcherd.watch.walk import BATCH_CHANGES, Reader, Walk
 
 PATIENCE_S = 20.0
 INSTANCE, RUN, EARLIER_RUN = "0123abcd", "00000002", "00000001"
@@ -54,6 +59,8 @@ class Bench:
         self.wanted = WANTED
         self.reader: Callable[[], Reader] = lambda: Ledger.open(self.ledger_path, read_only=True)
         self.judge: Any = judge
+        self.rate = 0
+        self.selection = Selection()
         self.scanner = self.new_scanner()
 
     def new_scanner(self) -> Scanner:
@@ -64,10 +71,12 @@ class Bench:
             wanted=lambda _: self.wanted,
             judge=lambda *args: self.judge(*args),  # noqa: PLW0108
             why_ignored=lambda path: "hidden" if path.rpartition(b"/")[2].startswith(b".") else None,
-            prunes=lambda name: "hidden" if name.startswith(b".") else None,
+            prunes=lambda path: "hidden" if path.rpartition(b"/")[2].startswith(b".") else None,
             post=self.reports.put,
             instance=INSTANCE,
             run=RUN,
+            rate=lambda: self.rate,
+            selection=lambda: self.selection,
         )
 
     def file(self, path: str | bytes, content: bytes = b"picture") -> Path:
@@ -611,3 +620,208 @@ def test_a_flood_of_requests_becomes_one_for_their_common_folder() -> None:
     for number in range(10_000):
         waiting = merged(waiting, wish(b"new/tree/%d" % number))
     assert waiting == [wish(b"other", 9), wish(b"new/tree")]
+
+
+# ---------------------------------------------------------------------------------------------------------- sweeps
+
+
+@pytest.fixture
+def swept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A root of three folders, all at rest for long, after a full sweep."""
+    for path in (b"a.jpg", b"d/b.jpg", b"d/e/c.jpg"):
+        bench.done(path)
+    now = time.time_ns
+    monkeypatch.setattr("watcherd.watch.walk.time.time_ns", lambda: now() + 3600 * 1_000_000_000)
+    bench.settle_listings(bench.scan())
+    assert bench.scan(manner=Manner.SWEEP).ended.unchanged == 3
+    return bench
+
+
+class Opened:
+    """Which folders a scan reads."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[bytes] = []
+        read = Walk._read
+
+        def reading(walk: Walk, directory: bytes) -> Any:
+            self.names.append(directory)
+            return read(walk, directory)
+
+        monkeypatch.setattr(Walk, "_read", reading)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    return Opened(monkeypatch)
+
+
+def test_a_quick_sweep_reads_no_folder_that_has_not_changed(swept: Bench, opened: Opened) -> None:
+    scan = swept.scan(manner=Manner.QUICK_SWEEP)
+    assert (scan.changes, opened.names) == ([], [])
+    assert (scan.ended.directories, scan.ended.is_quick, scan.ended.result) == (3, True, ScanResult.COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "deleted"),
+    [
+        (lambda bench: bench.file("d/e/new.jpg"), [b"d/e/new.jpg"], []),
+        (lambda bench: os.unlink(bench.root / "d/b.jpg"), [], [b"d/b.jpg"]),
+        (lambda bench: os.unlink(bench.root / "d/b.jpg.thumbnail.jpg"), [b"d/b.jpg"], []),
+        (lambda bench: os.rename(bench.root / "d/b.jpg", bench.root / "d/z.jpg"), [b"d/z.jpg"], [b"d/b.jpg"]),
+        (lambda bench: bench.file("new/deep/f.jpg"), [b"new/deep/f.jpg"], []),
+        (lambda bench: shutil.rmtree(bench.root / "d/e"), [], [b"d/e/c.jpg"]),
+        (lambda bench: os.rename(bench.root / "d", bench.root / "x"), [b"x/b.jpg", b"x/e/c.jpg"], [b"d/b.jpg"]),
+    ],
+)
+def test_a_quick_sweep_sees_what_comes_and_goes(
+    swept: Bench, change: Callable[[Bench], object], found: list[bytes], deleted: list[bytes]
+) -> None:
+    change(swept)
+    scan = swept.scan(manner=Manner.QUICK_SWEEP)
+    assert sorted(scan.found) == sorted(found)
+    assert set(deleted) <= set(scan.deleted)
+
+
+def test_a_quick_sweep_reads_a_changed_folder_and_no_other(swept: Bench, opened: Opened) -> None:
+    swept.file("d/new.jpg")
+    swept.scan(manner=Manner.QUICK_SWEEP)
+    assert opened.names == [b"d"]
+
+
+def test_a_file_written_in_place_is_left_to_the_full_sweep(swept: Bench) -> None:
+    (swept.root / "d" / "b.jpg").write_bytes(b"another picture")
+    assert swept.scan(manner=Manner.QUICK_SWEEP).changes == []
+    assert swept.scan(manner=Manner.SWEEP).found == [b"d/b.jpg"]
+
+
+def test_a_folder_with_work_in_it_is_read_by_every_sweep(swept: Bench, opened: Opened) -> None:
+    swept.file("d/new.jpg")
+    swept.record(b"d/new.jpg", State.FAILED)
+    for _ in range(2):
+        swept.scan(manner=Manner.QUICK_SWEEP)
+    assert opened.names == [b"d", b"d"]
+
+
+def test_other_wishes_make_a_quick_sweep_a_full_one(swept: Bench, opened: Opened) -> None:
+    swept.wanted = WANTED._replace(recipe_set=2)
+    swept.scan(manner=Manner.QUICK_SWEEP)
+    assert sorted(opened.names) == [b"", b"d", b"d/e"]
+
+
+def test_a_folder_that_changed_a_moment_ago_is_read_again(bench: Bench, opened: Opened) -> None:
+    """A file that came in the same tick of the clock would not show in the folder's times."""
+    bench.done(b"a.jpg")
+    bench.settle_listings(bench.scan())
+    for _ in range(2):
+        bench.scan(manner=Manner.QUICK_SWEEP)
+    assert opened.names == [b"", b"", b""]
+
+
+def test_a_sweep_keeps_its_pace_and_lets_an_urgent_scan_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        bench.file(f"{number}/a.jpg")
+    at_it, go_on = threading.Event(), threading.Event()
+    waited: list[float] = []
+
+    def let_pass(scanner: Scanner, until_s: float) -> None:
+        waited.append(until_s)
+        at_it.set()
+        assert go_on.wait(PATIENCE_S)
+        real(scanner, time.monotonic())
+
+    real = Scanner._let_pass
+    monkeypatch.setattr(Scanner, "_let_pass", let_pass)
+    bench.rate = 2
+    bench.scanner.request(manner=Manner.SWEEP)
+    assert at_it.wait(PATIENCE_S)
+    bench.scanner.request(b"3", arriving=JobClass.UPLOAD)
+    go_on.set()
+    first, second = bench.rest_of_scan(), bench.rest_of_scan()
+    assert (first.ended.directory, first.found) == (b"3", [b"3/a.jpg"])
+    assert (second.ended.directory, second.ended.directories) == (b"", 5)
+    distances = [later - earlier for earlier, later in itertools.pairwise(waited)]
+    assert min(distances) > 0.9, "two entries a folder, two a second"
+
+
+@given(st.integers(1, 1_000), st.lists(st.tuples(st.integers(1, 500), st.floats(0, 5)), max_size=30))
+def test_a_pace_is_never_exceeded_but_by_one_second_s_worth(rate: int, folders: list[tuple[int, float]]) -> None:
+    pace, now, entries = Pace(rate, 0.0), 0.0, 0
+    for count, busy_s in folders:
+        now += busy_s
+        entries += count
+        now = max(now, pace.after(count, now))
+        assert entries <= rate * (now + 1.0) + 1e-6
+
+
+def test_without_a_limit_nothing_waits() -> None:
+    assert Pace(0, 0.0).after(1_000_000, 5.0) == 5.0
+
+
+def test_a_sweep_does_not_stand_in_for_what_is_urgent_nor_a_quick_one_for_a_full_one() -> None:
+    quick, sweep, now = (wish(b"")._replace(manner=manner) for manner in (Manner.QUICK_SWEEP, Manner.SWEEP, Manner.NOW))
+    assert merged([quick], sweep) == [sweep]
+    assert merged([sweep], quick) == [sweep]
+    assert merged([quick], wish(b"a")) == [quick, wish(b"a")]
+    assert merged([quick, sweep], now) == [now]
+
+
+# ------------------------------------------------------------------------------------------------- .watcherdignore
+
+
+def test_what_an_ignore_file_names_is_left_alone_from_its_folder_down(bench: Bench) -> None:
+    for path in ("a.raw.jpg", "d/b.raw.jpg", "d/c.jpg", "d/private/e.jpg", "private/f.jpg"):
+        bench.file(path)
+    bench.file("d/.watcherdignore", b"*.raw.jpg\nprivate/\n")
+    assert sorted(bench.scan().found) == [b"a.raw.jpg", b"d/c.jpg", b"private/f.jpg"]
+
+
+@pytest.mark.parametrize("directory", [b"d", b"d/e"])
+def test_a_scan_of_a_part_heeds_the_ignore_files_above_it(bench: Bench, directory: bytes) -> None:
+    bench.file("d/e/a.jpg")
+    bench.file("d/e/b.png")
+    bench.file(".watcherdignore", b"*.png")
+    assert bench.scan(directory).found == [b"d/e/a.jpg"]
+
+
+def test_a_folder_that_is_left_alone_is_not_scanned_when_asked_for_by_name(bench: Bench) -> None:
+    bench.file("d/e/a.jpg")
+    bench.file(".watcherdignore", b"d/")
+    for directory in (b"d", b"d/e"):
+        assert bench.scan(directory).changes == []
+
+
+def test_known_sources_that_are_left_alone_now_are_not_missing(bench: Bench) -> None:
+    for path in (b"a.jpg", b"d/b.jpg"):
+        bench.done(path)
+    bench.file(".watcherdignore", b"*.jpg\nd/\n")
+    assert bench.scan().changes == []
+
+
+@pytest.mark.parametrize("manner", [Manner.NOW, Manner.QUICK_SWEEP])
+def test_an_ignore_file_that_changes_or_goes_makes_all_below_worth_a_look(swept: Bench, manner: Manner) -> None:
+    swept.file("d/e/new.jpg")
+    swept.file(".watcherdignore", b"new.jpg")
+    assert swept.scan(manner=manner).changes == []
+    assert swept.scan(b"d/e").changes == []
+    swept.settle_listings(swept.scan())
+    (swept.root / ".watcherdignore").unlink()
+    assert swept.scan(manner=manner).found == [b"d/e/new.jpg"]
+
+
+# --------------------------------------------------------------------------------------------------- size and age
+
+
+def test_files_beside_the_limits_of_size_and_age_are_left_alone(bench: Bench) -> None:
+    for name, content in (("small.jpg", b"x"), ("right.jpg", b"x" * 5), ("large.jpg", b"x" * 50)):
+        bench.file(name, content)
+    os.utime(bench.file("old.jpg", b"x" * 5), (1_000_000_000, 1_000_000_000))
+    bench.selection = Selection(min_bytes=2, max_bytes=10, max_age_s=86_400.0)
+    assert bench.scan().found == [b"right.jpg"]
+
+
+def test_a_known_source_that_grew_too_old_stays_as_it_is(bench: Bench) -> None:
+    bench.done(b"a.jpg")
+    bench.selection = Selection(max_age_s=1e-9)
+    scan = bench.scan()
+    assert (scan.changes, scan.ended.unchanged) == ([], 1)

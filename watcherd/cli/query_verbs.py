@@ -279,6 +279,8 @@ def _overall_text(overall: dict[str, Any]) -> str:
     for root in overall["roots"]:
         state = daemon["roots"].get(root["path"]) if daemon else None
         shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""
+        if state and state["state"] == "online":
+            shown += f", {state['mode']}{' (' + state['mode_reason'] + ')' if state['mode_reason'] else ''}"
         lines.append(f"root: {safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
         if root["held"] is not None:
             held = root["held"]

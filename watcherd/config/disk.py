@@ -6,13 +6,18 @@ directory's place. Not responsible for: a root that disappears later (`watch/roo
 
 import os
 import stat
+import threading
+import time
 from collections.abc import Container
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from watcherd.config import mirrors
 from watcherd.config.reading import root_path
 from watcherd.config.source import ConfigError, Problem, SourceFile, read
-from watcherd.settings import RootSettings, Settings
+from watcherd.settings import Settings
+
+ANSWER_S = 3.0
+"""So long a root may take to be looked at (chosen: a sleeping disk that takes longer is waited for by the daemon)."""
 
 
 def validate(
@@ -33,13 +38,15 @@ def validate(
     and where a mirror is no folder to write to, or overlaps a root, another mirror or `state_dir`.
     """
     places = _Places(file, origin)
+    looks = _looks([root.path for root in settings.roots])
     roots = [
-        replace(root, path=os.path.realpath(root.path), mirror=root.mirror and os.path.realpath(root.mirror))
-        for root in settings.roots
+        replace(root, path=look.path, mirror=root.mirror and os.path.realpath(root.mirror))
+        for root, look in zip(settings.roots, looks, strict=True)
     ]
     problems = []
-    for given, root in zip(settings.roots, roots, strict=True):
-        causes = [_fault(root.path, may_be_missing), _overlap(root, roots), _state_inside(root.path, state_dir)]
+    for given, root, look in zip(settings.roots, roots, looks, strict=True):
+        fault = None if look.path in may_be_missing and look.may_end else look.fault
+        causes = [fault, _overlap(look, looks), _state_inside(look.path, state_dir)]
         problems += [places.problem(given.path, "path", cause) for cause in causes if cause]
         wrong = mirrors.faults(root, roots, state_dir, may_be_missing)
         problems += [places.problem(given.path, "mirror", cause) for cause in wrong]
@@ -48,39 +55,66 @@ def validate(
     return replace(settings, roots=tuple(roots))
 
 
-def _fault(path: str, may_be_missing: Container[str]) -> str | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """A root as the disk shows it. `fault`: what is wrong with it; `may_end`: that may be because it is away.
+
+    `place` is (device, inode), to tell whether two paths lead to one folder; None where that was not told.
+    """
+
+    path: str
+    fault: str | None
+    may_end: bool = False
+    place: tuple[int, int] | None = None
+
+
+def _looks(paths: list[str]) -> list[_Look]:
+    """Look at all roots, each in a thread of its own: one whose server does not answer must not hold up the start."""
+    found: dict[str, _Look] = {}
+    threads = [
+        threading.Thread(target=lambda path=path: found.update({path: _look(path)}), daemon=True) for path in paths
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + ANSWER_S
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    unanswered = f"does not answer within {ANSWER_S:.0f} s"
+    return [found.get(path) or _Look(path=os.path.abspath(path), fault=unanswered, may_end=True) for path in paths]
+
+
+def _note(path: str, found: dict[str, _Look]) -> None:
+    found[path] = _look(path)
+
+
+def _look(path: str) -> _Look:
+    path = os.path.realpath(path)
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
     except FileNotFoundError:
-        return None if path in may_be_missing else "does not exist"
+        return _Look(path=path, fault="does not exist", may_end=True)
     except OSError as error:
-        return None if path in may_be_missing else f"cannot be looked at: {error.strerror}"
-    if not stat.S_ISDIR(mode):
-        return "is not a folder"
-    if not os.access(path, os.R_OK | os.X_OK):
-        return "may not be read by this user"
-    return None
+        return _Look(path=path, fault=f"cannot be looked at: {error.strerror}", may_end=True)
+    fault = None
+    if not stat.S_ISDIR(status.st_mode):
+        fault = "is not a folder"
+    elif not os.access(path, os.R_OK | os.X_OK):
+        fault = "may not be read by this user"
+    return _Look(path=path, fault=fault, place=(status.st_dev, status.st_ino))
 
 
-def _overlap(root: RootSettings, roots: list[RootSettings]) -> str | None:
+def _overlap(root: _Look, roots: list[_Look]) -> str | None:
     """What is wrong with a root beside the others; of two equal ones, the later is at fault."""
     for other in roots:
         if other is root:
             return next((f"lies inside the root {o.path}" for o in roots if _inside(root.path, o.path)), None)
-        if _same(root.path, other.path):
+        if root.path == other.path or (root.place is not None and root.place == other.place):
             return f"is the same folder as the root {other.path}"
     return None
 
 
 def _inside(path: str, folder: str) -> bool:
     return path != folder and path.startswith(folder.rstrip("/") + "/")
-
-
-def _same(path: str, other: str) -> bool:
-    try:
-        return path == other or os.path.samefile(path, other)
-    except OSError:
-        return False
 
 
 def _state_inside(path: str, state_dir: str | None) -> str | None:

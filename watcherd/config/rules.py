@@ -48,6 +48,10 @@ _QUIET = Range(least=0, most=_DAY_S, above=True)
 
 RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(
     {
+        ("roots", "min_bytes"): Range(least=0),
+        ("roots", "max_bytes"): Range(least=0),
+        ("roots", "max_age_s"): Range(least=0),
+        ("roots", "scan_interval_s"): Range(least=1, or_zero=True),
         ("settle", "closed_quiet_s"): _QUIET,
         ("settle", "open_quiet_s"): _QUIET,
         ("settle", "network_quiet_s"): _QUIET,
@@ -69,6 +73,8 @@ RANGES: Mapping[tuple[str, str], Range] = MappingProxyType(
         ("retry", "first_delay_s"): Range(least=0, most=_DAY_S),
         ("retry", "max_delay_s"): Range(least=0, most=_DAY_S),
         ("daemon", "rescan_interval_s"): Range(least=10, or_zero=True),
+        ("daemon", "full_scan_interval_s"): Range(least=10, or_zero=True),
+        ("daemon", "scan_rate"): Range(least=1, or_zero=True),
         ("daemon", "forget_after_s"): Range(least=0),
         ("daemon", "brake_share"): Range(least=0, most=1),
         ("daemon", "brake_floor"): Range(least=0),

@@ -48,7 +48,11 @@ class Composition:
         self.duties: list[Duty] = []
         self.machine = machine.look()
         self.house = House(
-            ledger=state.ledger, instance=state.instance(), run=secrets.token_hex(4), post=self.inbox.post
+            ledger=state.ledger,
+            instance=state.instance(),
+            run=secrets.token_hex(4),
+            post=self.inbox.post,
+            scan_rate=lambda: self.core.settings.daemon.scan_rate,
         )
         self.rooms: dict[int, RootRooms] = {}
         """Of each root that is watched, and of those that are leaving."""

@@ -52,6 +52,7 @@ from watcherd.watch.hands import (
     Removed,
     Stats,
 )
+from watcherd.watch.modes import Modes
 from watcherd.watch.mounts import MountsChanged
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
@@ -88,6 +89,7 @@ class Core:
         self.admission = Admission(budget_bytes)
         self.totals = Totals()
         self.failure: str | None = None
+        self.modes = Modes()
         self.tickets = count(1)
         self.conditions = Conditions(roots=self.roots, ledger=ledger, queue=self.queue, tickets=self.tickets)
         self._connect(why_ignored)

@@ -1,14 +1,13 @@
 """Duties: what is done regularly beside the core. Each says when it wants to be called again.
 
-The service manager's signs of life, and rescans. The health of the roots' threads: `health.py`.
+The service manager's signs of life. The health of the roots' threads: `health.py`.
 """
 
 import os
 import time
-from collections.abc import Callable
 
 from watcherd.daemon.core import Core
-from watcherd.daemon.effects import AskScanner, Effect, Moment
+from watcherd.daemon.effects import Moment
 from watcherd.daemon.timer import Every
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
@@ -16,22 +15,6 @@ from watcherd.telemetry.log import get_logger
 log = get_logger()
 
 STATUS_INTERVAL_S = 5.0
-
-
-class Rescans:
-    """Compares every root with the ledger from time to time: events are hints, the disk is the truth."""
-
-    def __init__(self, core: Core, carry_out: Callable[[Effect], None]) -> None:
-        self._core = core
-        self._carry_out = carry_out
-        self._timer = Every(core.settings.daemon.rescan_interval_s)
-
-    def due(self, moment: Moment) -> float | None:
-        """Ask for the scans when it is time."""
-        if self._timer.is_due(moment.now):
-            for root in self._core.roots:
-                self._carry_out(AskScanner(root=root, directory=b""))
-        return self._timer.deadline()
 
 
 class ServiceManager:

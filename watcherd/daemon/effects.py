@@ -8,6 +8,7 @@ from watcherd.naming import Names
 from watcherd.pool.orders import Command
 from watcherd.settings import RootSettings
 from watcherd.watch.hands import Fetch, Publish, Reply, Request, StatMany
+from watcherd.watch.reports import Manner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class AskScanner:
     directory: bytes
     arriving: JobClass = JobClass.BACKLOG
     ticket: int | None = None
+    manner: Manner = Manner.NOW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from watcherd.daemon.attempts import Attempts
-from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
+from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, WatchedRoot
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.moves import Moves
 from watcherd.daemon.outcomes import Outcomes
@@ -35,6 +35,7 @@ from watcherd.queue.jobqueue import Job, JobQueue, Lane
 from watcherd.queue.plan import Do, DoReason, plan
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Fault, StatMany, Stats
+from watcherd.watch.ignorefiles import NAME as IGNORE_FILE
 from watcherd.watch.settle import Growing, Settle, Settled
 
 log = get_logger()
@@ -107,7 +108,11 @@ class Intake:
 
     def _one(self, change: Change, moment: Moment, arriving: JobClass | None) -> list[Effect]:
         source = change.source
-        if source.root not in self._roots or self._why_ignored(source.root, source.path) is not None:
+        if source.root not in self._roots:
+            return []
+        if source.name == IGNORE_FILE:  # what counts in its folder, and below, may be something else now
+            return [AskScanner(root=source.root, directory=source.directory)]
+        if self._why_ignored(source.root, source.path) is not None:
             return []
         beside = self._source_beside(source)
         if beside is not None:

@@ -13,10 +13,11 @@ from watcherd import __version__
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.control import Control, Request
 from watcherd.daemon.core import Core
-from watcherd.daemon.duties import Rescans, ServiceManager
+from watcherd.daemon.duties import ServiceManager
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.exposure import Exposure, Scrape
 from watcherd.daemon.health import Health
+from watcherd.daemon.loop import Loop
 from watcherd.daemon.metrics_line import MetricsLine
 from watcherd.daemon.mounting import MountTable
 from watcherd.daemon.signals import Signalled, listen, moment_now
@@ -24,9 +25,12 @@ from watcherd.daemon.statedir import StateDirectory
 from watcherd.daemon.tally import Scope
 from watcherd.daemon.upkeep import Upkeep
 from watcherd.daemon.verbs import Verbs
+from watcherd.daemon.vigil import Vigil
 from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
+from watcherd.watch.hands import Touched
+from watcherd.watch.reports import Coverage, Felt, WatchFailed, Watching
 
 log = get_logger()
 
@@ -56,10 +60,11 @@ def _serve(parts: Composition) -> str | None:
     upkeep = Upkeep(core, loop.carry_out)
     verbs = Verbs(core, upkeep)
     exposure = Exposure(core=core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post)
-    health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
+    vigil = Vigil(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
+    health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out, vigil=vigil)
     ending = Ending(core, service, core.settings.daemon.drain_timeout_s, loop.carry_out)
     parts.duties += [
-        Rescans(core, loop.carry_out),
+        vigil,
         MetricsLine(core, parts.workers),
         exposure,
         health,
@@ -75,18 +80,25 @@ def _serve(parts: Composition) -> str | None:
     listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     core.recover(moment_now(), Scope())
     mounted = MountTable(loop.selector)
-    loop.watch_anew = health.watch_anew
+    _connect(loop, vigil)
     health.start()
     try:
         loop.run(ending.is_over)
     except LedgerError as error:
         core.failure = str(error)
     finally:
-        health.stop()
+        vigil.stop()
         mounted.close()
         exposure.close()
         control.close()
     return core.failure
+
+
+def _connect(loop: Loop, vigil: Vigil) -> None:
+    loop.watch_anew = vigil.watch
+    loop.core.scans.on_ended = vigil.scanned
+    for kind in (Watching, WatchFailed, Coverage, Felt, Touched):
+        loop.handle(kind, vigil.told)
 
 
 class Ending:

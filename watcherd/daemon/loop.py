@@ -71,7 +71,7 @@ class Loop:
         self._rooms = rooms
         self._duties = duties
         self._crew = Crew(workers, self.selector, time.process_time)
-        self.watch_anew: Callable[[int], None] = lambda root: rooms[root].scanner.request()
+        self.watch_anew: Callable[[int, float], None] = lambda root, _: rooms[root].scanner.request()
         """Begins to watch a root, with a scan; without a watch (in a one-shot scan), only that."""
         self._commit_at: float | None = None
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
@@ -146,13 +146,13 @@ class Loop:
                 self._rooms[root].hands.submit(request)
             case AskScanner(root=root) if root in self._rooms:
                 scanner = self._rooms[root].scanner
-                scanner.request(effect.directory, ticket=effect.ticket, arriving=effect.arriving)
+                scanner.request(effect.directory, ticket=effect.ticket, arriving=effect.arriving, manner=effect.manner)
             case Acknowledge(root=root) if root in self._rooms:
                 self._rooms[root].scanner.acknowledge()
             case Bind(root=root) if root in self._rooms:
                 self._rooms[root].bind(effect)
             case WatchAnew(root=root) if root in self._rooms:
-                self.watch_anew(root)
+                self.watch_anew(root, time.monotonic())
             case AskHands(request=request):  # of a root that was taken down meanwhile
                 discard(request)
             case AskScanner() | Acknowledge() | Bind() | WatchAnew():

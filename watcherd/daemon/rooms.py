@@ -19,12 +19,15 @@ from watcherd.imaging.decoders import decoder_for
 from watcherd.imaging.sniff import Kind, kind_of
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
+from watcherd.naming import temporary_name
 from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan
+from watcherd.settings import Hidden, RootSettings
 from watcherd.watch.compare import Wanted
 from watcherd.watch.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
 from watcherd.watch.observer import Observer
 from watcherd.watch.scanner import Request, Scanner
+from watcherd.watch.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class House:
     instance: str
     run: str
     post: Callable[[object], None]
+    scan_rate: Callable[[], int] = lambda: 0
 
 
 class RootRooms:
@@ -87,11 +91,29 @@ class RootRooms:
     def observer(self) -> Observer:
         """A new observer, not started yet."""
         root = self.root
-        return Observer(root.number, root.path, post=self._house.post, on_doubt=self._house.post)
+        post = self._house.post
+        return Observer(root.number, root.path, post=post, on_doubt=post, prunes=self.prunes)
+
+    def temporary_name(self, random: str) -> bytes:
+        """A name for a temporary file of ours; `random`: 12 hex digits."""
+        return temporary_name(self._house.instance, self._house.run, random)
+
+    def prunes(self, path: bytes) -> str | None:
+        """Why nothing in a folder counts, by its path below the root; None if it does. Folders above are not asked."""
+        return prunes(path, globs=self._globs, hidden=self._counts_hidden)
 
     def why_ignored(self, path: bytes) -> str | None:
         """Why a file does not count, by its path below the root; None if it does."""
-        return why_ignored(path, globs=self._globs)
+        return why_ignored(path, globs=self._globs, hidden=self._counts_hidden)
+
+    @property
+    def _counts_hidden(self) -> bool:
+        return self.root.settings.hidden is Hidden.INCLUDE
+
+    @property
+    def _selection(self) -> Selection:
+        own = self.root.settings
+        return Selection(min_bytes=own.min_bytes, max_bytes=own.max_bytes, max_age_s=own.max_age_s)
 
     # ---- inside
 
@@ -116,6 +138,7 @@ class RootRooms:
             refusal_of=partial(_refusal_of, svg=self.root.settings.svg),
             names=self.root.names,
             keeps_identity=self._wanted.keeps_identity,
+            selection=self._selection,
             inode=self._bound.inode if self._bound else None,
             mount=self._bound.mount if self._bound else None,
             min_free_bytes=self.root.settings.min_free_bytes,
@@ -134,10 +157,12 @@ class RootRooms:
             wanted=self._wanted_of,
             judge=_judge,
             why_ignored=self.why_ignored,
-            prunes=lambda name: prunes(name, globs=self._globs),
+            prunes=self.prunes,
             post=self._house.post,
             instance=self._house.instance,
             run=self._house.run,
+            rate=self._house.scan_rate,
+            selection=lambda: self._selection,
         )
 
 
@@ -145,13 +170,19 @@ def _wanted(root: WatchedRoot, in_force: int, taken: Backfill) -> Wanted:
     seen_by = root.seen_by(in_force)
     fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
     return Wanted(
-        recipe_set=number_of([sorted(fingerprints.items()), root.settings.ignore, seen_by, taken, root.names.layout]),
+        recipe_set=number_of(
+            [sorted(fingerprints.items()), _what_counts(root.settings), seen_by, taken, root.names.layout]
+        ),
         fingerprints=fingerprints,
         seen_by=seen_by,
         names=root.names,
         keeps_identity=root.keeps_identity,
         takes=lambda stamp: taken.takes(stamp, root.since_s),
     )
+
+
+def _what_counts(root: RootSettings) -> tuple[object, ...]:
+    return root.ignore, root.hidden, root.min_bytes, root.max_bytes, root.max_age_s
 
 
 def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, int]], wanted: Wanted) -> State | None:

@@ -6,7 +6,7 @@ each doubt asks for. Not responsible for: comparing (`watch/scanner.py`), watchi
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.departures import Departures
@@ -25,6 +25,7 @@ from watcherd.watch.reports import (
     DoubtReason,
     Found,
     Listed,
+    Manner,
     ScanEnded,
     ScanResult,
     Stray,
@@ -66,6 +67,9 @@ class Scans:
         self._forecasts = forecasts
         self._tickets = tickets
 
+    on_ended: Callable[[ScanEnded, Moment], None] | None = None
+    """Whoever else wants to hear of each scan's end."""
+
     def reported(self, item: Found | Listed | Stray | ScanEnded, moment: Moment) -> list[Effect]:
         """Take a scanner's report in."""
         match item:
@@ -84,6 +88,8 @@ class Scans:
             case ScanEnded():
                 self._tally.skipped(item.ticket, item.by_state)
                 self._tally.scanned(item.ticket, len(item.errors))
+                if self.on_ended is not None:
+                    self.on_ended(item, moment)
                 if item.result is ScanResult.COMPLETE:
                     self._totals.scans[item.root] += 1
                     self._totals.scanned_at_s[item.root] = moment.wall_s
@@ -123,6 +129,7 @@ class Scans:
             directories=item.directories,
             sources=item.sources,
             unchanged=item.unchanged,
+            quick=item.is_quick,
             errors=len(item.errors),
         )
         for path, number in item.errors[:_ERRORS_LOGGED]:
@@ -140,10 +147,10 @@ class Scans:
         match item:
             case Watching():
                 log.info("root.watching", root=path)
-                return [AskScanner(root=item.root, directory=b"")]
+                return [AskScanner(root=item.root, directory=b"", manner=Manner.SWEEP)]
             case WatchFailed():
                 log.warning("root.unwatchable", root=path, reason=item.why, hint=item.detail)
-                return [AskScanner(root=item.root, directory=b"")]
+                return [AskScanner(root=item.root, directory=b"", manner=Manner.SWEEP)]
             case Doubt(directory=directory):
                 self._totals.doubts[item.why] += 1
                 if item.why is not DoubtReason.NEW_DIRECTORY:

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from typing import Self
 
 VARIABLES = ("WATCHERD_CONFIG", "WATCHERD_STATE_DIR", "WATCHERD_WORKER_MODULE")
 """The environment variables that somebody reads."""
@@ -18,21 +19,78 @@ class Busy(Exception):  # noqa: N818  a condition, with its own exit code
     """Another process works with this state directory, or in one of these roots."""
 
 
-def claim(root: bytes) -> socket.socket:
-    """Keep a root for this process, whatever its state directory, until the socket that is returned is closed.
+class Claim:
+    """A root that is kept for this process, whatever its state directory, until `close`. A context manager.
 
-    Two daemons on one folder would take each other's derivatives for their own. An abstract socket (unix(7)) needs no
-    file in the root, keeps no file system from being unmounted, and ends with its process. It does not reach beyond
-    this machine, or into another network namespace. Raises Busy.
+    Two daemons on one folder, or on one inside the other's, would take each other's derivatives for their own. Abstract
+    sockets (unix(7)) need no file in the root, keep no file system from being unmounted, and end with their process:
+    one is named after the root, and one after each folder above it. They do not reach beyond this machine, or into
+    another network namespace. Raises Busy.
     """
-    name = hashlib.sha256(root).hexdigest()[:32]
-    claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-    try:
-        claimed.bind(f"\0watcherd-root-{name}")
-    except OSError as error:
-        claimed.close()
-        raise Busy(f"another watcherd works in {os.fsdecode(root)}, with another state directory") from error
-    return claimed
+
+    def __init__(self, root: bytes) -> None:
+        self._sockets: list[socket.socket] = []
+        obstacle = self._obstacle(root)
+        if obstacle:
+            self.close()
+            raise Busy(f"another watcherd works in {obstacle}, with another state directory")
+
+    def _obstacle(self, root: bytes) -> str:
+        """Claim the names, and say in what folder another one works; empty where none does."""
+        name, shown = _named(root), os.fsdecode(root)
+        above = [_named(folder) for folder in _above(root)]
+        if not self._bind(f"watcherd-root-{name}"):
+            return shown
+        for folder in above:
+            self._bind(f"watcherd-below-{folder}-{name}")
+        taken = _abstract_names()  # after our own, so that of two at once at least one sees the other
+        if any(f"watcherd-root-{folder}" in taken for folder in above):
+            return f"a folder that holds {shown}"
+        if any(other.startswith(f"watcherd-below-{name}-") for other in taken):
+            return f"a folder inside {shown}"
+        return ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have it."""
+        for claimed in self._sockets:
+            claimed.close()
+
+    def _bind(self, name: str) -> bool:
+        claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._sockets.append(claimed)
+        try:
+            claimed.bind(f"\0{name}")
+        except OSError:
+            return False
+        return True
+
+
+claim = Claim
+
+
+def _named(folder: bytes) -> str:
+    return hashlib.sha256(folder).hexdigest()[:32]
+
+
+def _above(folder: bytes) -> list[bytes]:
+    """All folders that hold one, the nearest first."""
+    above = []
+    while folder not in (b"/", b""):
+        folder = folder.rpartition(b"/")[0] or b"/"
+        above.append(folder)
+    return above
+
+
+def _abstract_names() -> set[str]:
+    """The names of all abstract sockets of this network namespace (proc_net_unix: the last field, after an @)."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as lines:
+        return {name for line in lines for _, _, name in (line.rstrip("\n").partition(" @"),) if name}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ class Verbs:
                     "number": number,
                     "state": str(core.conditions.state(number)),
                     "reason": core.conditions.reason(number),
+                    "mode": str(core.modes.choice(number).mode),
+                    "mode_reason": core.modes.choice(number).reason,
                 }
                 for number, root in core.roots.items()
             },

@@ -54,6 +54,13 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "control.refused", "verb peer reason", "A request over the control socket was not served."),
     # -------------------------------------------------------------------------------------------------------- roots
     (_I, "root.watching", "root filesystem network watches elapsed_s", "Events of this root arrive from now on."),
+    (_I, "root.mode", "root mode reason filesystem watches", "How new files of this root are found from now on."),
+    (
+        _W,
+        "root.watch_limit",
+        "root folders unwatched limit hint",
+        "The kernel has no watches left for some folders; scans stand in for their events.",
+    ),
     (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
     (_I, "root.state_changed", "root state", "A root is online again; a scan follows."),
     (_W, "root.away", "root state reason", "A root is offline, hung or paused; its work waits, other roots go on."),
@@ -62,7 +69,7 @@ EVENTS: Mapping[str, Event] = _table(
     (
         _I,
         "scan.ended",
-        "root directory directories sources found unchanged ignored errors elapsed_s",
+        "root directory directories sources found unchanged ignored errors quick elapsed_s",
         "The comparison is complete.",
     ),
     (

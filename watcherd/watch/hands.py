@@ -30,7 +30,7 @@ from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, St
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
 from watcherd.watch.sighting import Recognise, Recognised
 from watcherd.watch.tidying import Fate, Remove, Removed, Rename, Renamed
-from watcherd.watch.writing import Probe, Probed, Publish, Published
+from watcherd.watch.writing import Probe, Probed, Publish, Published, Touch, Touched
 
 __all__ = [
     "Broken",
@@ -66,6 +66,8 @@ __all__ = [
     "Request",
     "StatMany",
     "Stats",
+    "Touch",
+    "Touched",
     "discard",
 ]
 
@@ -80,7 +82,9 @@ class Broken:
     text: str
 
 
-Request = StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | FindOrphans | Probe | Recognise
+Request = (
+    StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | FindOrphans | Probe | Recognise | Touch
+)
 Reply = (
     Stats
     | Fetched
@@ -93,6 +97,7 @@ Reply = (
     | OrphansFound
     | Probed
     | Recognised
+    | Touched
     | Refused
     | Fault
     | Broken
@@ -201,6 +206,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = writing.probe(place, request)
         case Recognise():
             reply = sighting.look(place, request)
+        case Touch():
+            reply = writing.touch(place, request)
         case _:
             assert_never(request)
     return reply

@@ -4,8 +4,9 @@ Responsible for: the built-in list of hidden, temporary and littered names, and 
 Not responsible for: what a file contains (a sniff decides whether it is a picture), and whether a name is one of our
 derivatives' (`naming`, with the listing). Pure.
 
-The built-in list cannot be switched off: each name on it is made by a program that renames or removes the file, or that
-keeps copies of pictures for itself. Names of Windows and macOS are compared without regard to case, as they do.
+The built-in list cannot be switched off, but for hidden names as such: each name on it is made by a program that
+renames or removes the file, or that keeps copies of pictures for itself. Names of Windows and macOS are compared
+without regard to case, as they do.
 """
 
 import fnmatch
@@ -46,6 +47,7 @@ _TEMPORARY_ENDINGS = (
     b".unfinished",
     b".inprogress",
     b".aria2",  # aria2's control file
+    b".ytdl",
     b".!ut",  # uTorrent
     b".!qb",  # qBittorrent
     b".!sync",  # Resilio
@@ -69,6 +71,22 @@ _TEMPORARY_FORMS = re.compile(
     rb"|.*\.octransferid\d+.*",
     re.DOTALL,
 )
+_HIDDEN_TEMPORARY = re.compile(
+    rb"\.(?:watcherd|#).*"  # ours; Emacs
+    rb"|\.(?:_|DS_Store|nfs[0-9a-f]|fuse_hidden|smb|goutputstream-|sync_|owncloudsync|nextcloudsync).*"
+    rb"|\.(?:syncthing|in|pureftpd-upload)\..*"
+    rb"|\.(?:pending|trashed)-\d+-.*"  # Android
+    rb"|\..*(?:\.~[0-9a-f]+|\.sw[opx]|\.tmp)"
+    rb"|\..+\.[A-Za-z0-9]{6}",  # rsync
+    re.DOTALL,
+)
+_HIDDEN_LITTER = re.compile(
+    rb"\.(?:git|svn|hg|bzr|derivatives|thumbnails|sh_thumbnails|cache|zfs|snapshots?|recycle"
+    rb"|Trash.*|@__thumb|@.*|stfolder|stversions|sync|AppleDouble|AppleDB|AppleDesktop|Spotlight-V100|fseventsd"
+    rb"|TemporaryItems|DocumentRevisions-V100|dropbox\.cache|tmp\.drive.*|~tmp~|watcherd.*)\Z",
+    re.DOTALL,
+)
+"""Of hidden names these never count: temporary files, and folders that programs keep for themselves."""
 _BACKUP_FORMS = re.compile(rb".*(?:~|\.bak|\.[a-z0-9]{1,8}_original)", re.DOTALL)  # ExifTool: name.jpg_original
 _LITTER = frozenset(
     (
@@ -96,6 +114,7 @@ _LITTER_FOLDERS = frozenset(
         b"lost+found",
         b"$recycle.bin",  # Windows
         b"recycler",
+        b"found.000",
         b"system volume information",
         b"__macosx",  # macOS
         b"network trash folder",
@@ -119,26 +138,28 @@ def compile_globs(patterns: Iterable[str]) -> Globs | None:
     return re.compile("|".join(forms)) if forms else None
 
 
-def why_ignored(path: bytes, *, globs: Globs | None = None) -> Why | None:
-    """Why a file does not count, by its path below the root; None if it does."""
+def why_ignored(path: bytes, *, globs: Globs | None = None, hidden: bool = False) -> Why | None:
+    """Why a file does not count, by its path below the root; None if it does. `hidden`: hidden ones do."""
     directory, _, name = path.rpartition(b"/")
-    return (_why_below(directory, globs) if directory else None) or _why_file(name) or _excluded(path, name, globs)
+    below = _why_below(directory, globs, hidden) if directory else None
+    return below or _why_file(name, hidden=hidden) or _excluded(path, name, globs)
 
 
-def prunes(directory: bytes, *, globs: Globs | None = None) -> Why | None:
+def prunes(directory: bytes, *, globs: Globs | None = None, hidden: bool = False) -> Why | None:
     """Why nothing in a folder counts, by its name or its path; None if it does. Folders above are not looked at."""
     name = directory.rpartition(b"/")[2]
-    return _why_folder(name) or _excluded(directory, name, globs)
+    return _why_folder(name, hidden=hidden) or _excluded(directory, name, globs)
 
 
 @lru_cache(maxsize=4096)
-def _why_below(directory: bytes, globs: Globs | None) -> Why | None:
+def _why_below(directory: bytes, globs: Globs | None, hidden: bool) -> Why | None:
     above = directory.rpartition(b"/")[0]
-    return (_why_below(above, globs) if above else None) or prunes(directory, globs=globs)
+    found = _why_below(above, globs, hidden) if above else None
+    return found or prunes(directory, globs=globs, hidden=hidden)
 
 
-def _why_file(name: bytes) -> Why | None:
-    if name.startswith(b"."):
+def _why_file(name: bytes, *, hidden: bool) -> Why | None:
+    if name.startswith(b".") and (not hidden or _HIDDEN_TEMPORARY.fullmatch(name)):
         return Why.HIDDEN
     low = name.lower()
     if low.endswith(_TEMPORARY_ENDINGS) or low.startswith(_TEMPORARY_BEGINNINGS) or _TEMPORARY_FORMS.fullmatch(low):
@@ -148,8 +169,8 @@ def _why_file(name: bytes) -> Why | None:
     return Why.LITTER if low in _LITTER or low.endswith(_LITTER_ENDINGS) else None
 
 
-def _why_folder(name: bytes) -> Why | None:
-    if name.startswith(b"."):
+def _why_folder(name: bytes, *, hidden: bool) -> Why | None:
+    if name.startswith(b".") and (not hidden or _HIDDEN_LITTER.match(name)):
         return Why.HIDDEN
     low = name.lower()
     if low in _LITTER_FOLDERS or low.startswith(_LITTER_FOLDER_BEGINNINGS):

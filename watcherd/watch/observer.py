@@ -1,4 +1,4 @@
-"""The observer: what the kernel says about a root. The only module that imports watchdog.
+"""The observer: what the kernel says about a root.
 
 Responsible for: one watchdog observer for one root, turning its events into changes, and saying when they are not to be
 relied on (a doubt, which the loop answers with a scan).
@@ -21,7 +21,6 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -34,12 +33,10 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.inotify import InotifyEmitter
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD
 
 from watcherd.model import Change, ChangeKind, Source
-from watcherd.watch.reports import Doubt, DoubtReason, WatchFailed, Watching, WatchTrouble
+from watcherd.watch.inotify import Dispatcher, Reader, Told
+from watcherd.watch.reports import Coverage, Doubt, DoubtReason, Felt, WatchFailed, Watching, WatchTrouble
 
 _EVENT_FILTER: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
@@ -60,10 +57,6 @@ _TROUBLES = {
 }
 
 
-PRESENCE_INTERVAL_S = 30.0
-"""How often the root's place is looked at (one stat, which the kernel answers from memory)."""
-
-
 # --------------------------------------------------------------------------------------------------------- the machine
 
 
@@ -71,17 +64,27 @@ class Observer:
     """The observer of one root. `post` takes changes, `Watching` and `WatchFailed`; `on_doubt` takes doubts.
 
     Both are called from watchdog's threads and must only enqueue. `path` is absolute; a link in its place is refused
-    (inotify would watch the link and report nothing).
+    (inotify would watch the link and report nothing). `prunes` says of a folder's path below the root why nothing in it
+    counts: such a tree is not watched.
     """
 
     def __init__(
-        self, root: int, path: bytes, *, post: Callable[[object], None], on_doubt: Callable[[Doubt], None]
+        self,
+        root: int,
+        path: bytes,
+        *,
+        post: Callable[[object], None],
+        on_doubt: Callable[[Doubt], None],
+        prunes: Callable[[bytes], object] = lambda _: None,
     ) -> None:
         self._root, self._path = root, path
         self._post, self._on_doubt = post, on_doubt
+        self._prunes = prunes
         self._stopping = threading.Event()
-        self._reader: _Reader | None = None
-        self._dispatcher: _Dispatcher | None = None
+        self._counting = threading.Event()
+        self._handler = _Handler(root, path, self._say, self._doubt, prunes)
+        self._reader: Reader | None = None
+        self._dispatcher: Dispatcher | None = None
         self._beginning = True
         self._thread = threading.Thread(target=self._work, name=f"observer-{root}", daemon=True)
 
@@ -92,6 +95,7 @@ class Observer:
     def stop(self) -> None:
         """End the watching; returns at once, and nothing is reported any more."""
         self._stopping.set()
+        self._counting.set()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end of all threads; False where they have not ended in time."""
@@ -108,16 +112,19 @@ class Observer:
         emitters = [emitter.is_alive() for emitter in dispatcher.emitters.copy()]
         return bool(emitters) and all(emitters) and reader.is_alive() and dispatcher.is_alive()
 
-    def watch_count(self) -> int | None:
-        """How many folders the kernel watches for this root: fewer than there are means that a limit was met."""
-        reader = self._reader
-        return None if reader is None else reader.watch_count()
+    def count(self) -> None:
+        """Have the watches counted; `Coverage` says how many there are. Returns at once: it may take a while."""
+        self._counting.set()
+
+    def expect(self, name: bytes) -> None:
+        """Say `Felt`, once, when a file of this name is made in the root."""
+        self._handler.expected = name
 
     # -- the thread
 
     def _work(self) -> None:
         try:
-            watched = self._refuse_what_cannot_be_watched()
+            self._refuse_what_cannot_be_watched()
             self._begin()
         except Exception as error:  # noqa: BLE001  (reported, and the observer ends)
             self._beginning = False
@@ -126,38 +133,38 @@ class Observer:
             self._say(WatchFailed(root=self._root, why=why, detail=f"{type(error).__name__}: {error}"))
             return
         self._beginning = False
+        self._counting.clear()  # a shortage is in the first count already
+        self._say_coverage()
         self._say(Watching(root=self._root))
-        while not self._stopping.wait(PRESENCE_INTERVAL_S) and self._place() == watched:
-            pass
-        # Stopped, or another folder (or none) stands at the path: renamed, unmounted, mounted over. There is no event
-        # for that. This observer would go on watching the old one; it ends, and its owner begins a new one.
+        while not self._stopping.is_set():
+            self._counting.wait()
+            self._counting.clear()
+            self._say_coverage()
         self._end()
 
-    def _place(self) -> tuple[int, int] | None:
-        try:
-            found = os.lstat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def _say_coverage(self) -> None:
+        if self._stopping.is_set() or self._reader is None or self._dispatcher is None:
+            return
+        watches = self._reader.watch_count()
+        if watches is not None:
+            self._say(Coverage(root=self._root, watches=watches, refused=self._dispatcher.refused))
 
-    def _refuse_what_cannot_be_watched(self) -> tuple[int, int]:
-        found = os.lstat(self._path)
-        mode = found.st_mode
+    def _refuse_what_cannot_be_watched(self) -> None:
+        mode = os.lstat(self._path).st_mode
         if stat.S_ISLNK(mode):
             raise OSError(errno.ELOOP, "the root is a symbolic link: give the folder that it leads to")
         if not stat.S_ISDIR(mode):
             raise OSError(errno.ENOTDIR, "the root is not a folder")
-        return found.st_dev, found.st_ino
 
     def _begin(self) -> None:
         # watchdog warns when a new folder is added twice, which copying a tree leads to and which does no harm; where
         # warnings are errors, it would end the reader's thread.
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.observers\.")
-        self._reader = _Reader(self._doubt)
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"(watchdog\.observers|watcherd\.watch)\.")
+        self._reader = Reader(self._doubt)
         self._reader.start()
-        self._dispatcher = _Dispatcher(self._reader, self._doubt)
-        handler = _Handler(self._root, self._path, self._say, self._doubt)
-        self._dispatcher.schedule(handler, os.fsdecode(self._path), recursive=True, event_filter=_EVENT_FILTER)
+        told = Told(doubt=self._doubt, prunes=self._prunes, on_shortage=self._counting.set)
+        self._dispatcher = Dispatcher(self._reader, told)
+        self._dispatcher.schedule(self._handler, os.fsdecode(self._path), recursive=True, event_filter=_EVENT_FILTER)
         self._dispatcher.start()
 
     def _end(self) -> None:
@@ -185,9 +192,18 @@ class Observer:
 class _Handler(FileSystemEventHandler):
     """Turns events into changes. An exception here would end watchdog's dispatcher: it becomes a doubt instead."""
 
-    def __init__(self, root: int, path: bytes, say: Callable[[object], None], doubt: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        root: int,
+        path: bytes,
+        say: Callable[[object], None],
+        doubt: Callable[..., None],
+        prunes: Callable[[bytes], object],
+    ) -> None:
         self._root, self._path = root, path
-        self._say, self._doubt = say, doubt
+        self._say, self._doubt, self._prunes = say, doubt, prunes
+        self.expected: bytes | None = None
+        """The name of a file whose event is waited for."""
 
     def dispatch(self, event: FileSystemEvent) -> None:
         """Called by watchdog for every event that passes the filter."""
@@ -198,6 +214,9 @@ class _Handler(FileSystemEventHandler):
 
     def _take(self, event: FileSystemEvent, path: bytes) -> None:
         match event:
+            case FileCreatedEvent() if path == self._path.rstrip(b"/") + b"/" + (self.expected or b"/"):
+                self.expected = None
+                self._say(Felt(root=self._root))
             case FileCreatedEvent():
                 self._report(ChangeKind.CREATED, path)
             case FileClosedEvent():
@@ -207,13 +226,21 @@ class _Handler(FileSystemEventHandler):
             case FileMovedEvent():
                 self._report(ChangeKind.MOVED, os.fsencode(event.dest_path), previous=_below(self._path, path))
             case DirCreatedEvent():
-                self._doubt(DoubtReason.NEW_DIRECTORY, path)
+                self._doubt_folder(DoubtReason.NEW_DIRECTORY, path)
             case DirDeletedEvent():
-                whole = path == self._path
-                self._doubt(DoubtReason.ROOT_DELETED if whole else DoubtReason.GONE_DIRECTORY, path)
+                if path == self._path:
+                    self._doubt(DoubtReason.ROOT_DELETED, path)
+                else:
+                    self._doubt_folder(DoubtReason.GONE_DIRECTORY, path)
             case DirMovedEvent():
-                self._doubt(DoubtReason.NEW_DIRECTORY, os.fsencode(event.dest_path))
-                self._doubt(DoubtReason.GONE_DIRECTORY, path)
+                self._doubt_folder(DoubtReason.NEW_DIRECTORY, os.fsencode(event.dest_path))
+                self._doubt_folder(DoubtReason.GONE_DIRECTORY, path)
+
+    def _doubt_folder(self, why: DoubtReason, path: bytes) -> None:
+        below = _below(self._path, path)
+        ends = [number for number, byte in enumerate(below) if byte == ord("/")]
+        if not any(self._prunes(below[:end]) for end in (*ends, len(below))):
+            self._doubt(why, path)
 
     def _report(self, kind: ChangeKind, path: bytes, *, previous: bytes | None = None) -> None:
         self._say(Change(kind=kind, source=Source(self._root, _below(self._path, path)), previous=previous))
@@ -227,69 +254,3 @@ def _below(root: bytes, path: bytes) -> bytes:
     if not path.startswith(prefix):
         raise ValueError(f"{path!r} does not lie in {root!r}")
     return path[len(prefix) :]
-
-
-# ---------------------------------------------------------------------------------------------------- watchdog's parts
-
-
-class _Reader(InotifyFD):
-    """watchdog's reader of an inotify descriptor. Says when the kernel dropped events, once the watches are renewed."""
-
-    def __init__(self, doubt: Callable[..., None]) -> None:
-        super().__init__()
-        os.set_inheritable(self._inotify_fd, False)
-        self._doubt = doubt
-
-    def handle_event(self, event: InotifyEvent) -> None:
-        """Called by watchdog for every event of the kernel's."""
-        super().handle_event(event)
-        if event.is_queue_overflow:
-            self._doubt(DoubtReason.OVERFLOW)
-        elif event.mask & InotifyConstants.IN_UNMOUNT:
-            self._doubt(DoubtReason.UNMOUNTED)
-
-    def run(self) -> None:
-        """Read until stopped; an end without that is a doubt."""
-        _run_guarded(super().run, self._doubt)
-
-    def watch_count(self) -> int | None:
-        """The number of watches, as the kernel counts them (proc_pid_fdinfo(5))."""
-        try:
-            with open(f"/proc/self/fdinfo/{self._inotify_fd}", "rb") as info:
-                return sum(line.startswith(b"inotify ") for line in info)
-        except FileNotFoundError:
-            return None
-
-
-class _Emitter(InotifyEmitter):
-    """watchdog's thread that pairs moves. It ends when the root is deleted."""
-
-    def __init__(self, *args: Any, doubt: Callable[..., None], **fields: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **fields)
-        self._doubt = doubt
-
-    def run(self) -> None:
-        """Emit until stopped; an end without that is a doubt."""
-        _run_guarded(super().run, self._doubt)
-
-
-class _Dispatcher(BaseObserver):
-    """watchdog's thread that calls the handler."""
-
-    def __init__(self, reader: _Reader, doubt: Callable[..., None]) -> None:
-        super().__init__(_Emitter, inotify_fd=reader, doubt=doubt)
-        self._doubt = doubt
-
-    def run(self) -> None:
-        """Dispatch until stopped; an end without that is a doubt."""
-        _run_guarded(super().run, self._doubt)
-
-
-def _run_guarded(run: Callable[[], None], doubt: Callable[..., None]) -> None:
-    """Run a thread's work. While the observer is being stopped its doubts are dropped, so each end may raise one."""
-    try:
-        run()
-    except Exception as error:  # noqa: BLE001  (reported; the thread ends)
-        doubt(DoubtReason.WATCHER_ENDED, None, f"{type(error).__name__}: {error}")
-    else:
-        doubt(DoubtReason.WATCHER_ENDED)

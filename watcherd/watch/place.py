@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Vanished
 from watcherd.naming import Names, parse_derivative_name, source_beside
 from watcherd.watch import files, trees
+from watcherd.watch.selection import EVERY_FILE, Selection
 
 OPEN_TREE = "open_tree"
 """The step at which a mirror is found to be there, or not."""
@@ -76,7 +77,8 @@ class Place:
     the folder at `path` has this inode, and lies on the mount of this number: what a missing disk leaves behind is an
     empty folder, and nothing in it is a deletion.
     While less than `min_free_bytes` is free, nothing is written, as if the file system were full.
-    `keeps_identity` says whether inode and ctime count in a stamp (`mounts.py` knows). `steps` is the thread's own.
+    `selection` says which files count by size and age, `keeps_identity` whether inode and ctime count in a stamp
+    (`mounts.py` knows). `steps` is the thread's own.
     """
 
     root: int
@@ -86,6 +88,7 @@ class Place:
     kind_of: Callable[[bytes], str | None]
     names: Names
     refusal_of: Callable[[str], Rejected | Ignored | None] = lambda _: None
+    selection: Selection = EVERY_FILE
     inode: int | None = None
     mount: int | None = None
     min_free_bytes: int = 0

@@ -7,6 +7,7 @@ Not responsible for: threads (`hands.py`), what is written (`writing.py`), wheth
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from watcherd.derivatives.publish import MAX_DERIVATIVE_BYTES
 from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, mark_of, open_regular
 from watcherd.model import Disturbed, Ignored, Outcome, Reason, Rejected, Stamp, Vanished
 from watcherd.naming import Mark
-from watcherd.watch import files
+from watcherd.watch import files, ignorefiles
 from watcherd.watch.place import IGNORED_DERIVATIVE, Fault, Place, Refused, is_derivative
 
 # ------------------------------------------------------------------------------------------------ requests and replies
@@ -123,8 +124,10 @@ def stat_many(place: Place, request: StatMany) -> Stats | Fault:
 def _stats_in(place: Place, root: int, folder: bytes, paths: list[bytes], ticket: int) -> Iterator[tuple[bytes, Look]]:
     try:
         with place.folder(root, folder) as directory:
+            texts = ignorefiles.read_above(root, folder)
             for path in paths:
-                yield path, _stat(place, directory, path, ticket)
+                is_excluded = ignorefiles.is_left_alone(path, texts)
+                yield path, Ignored(kind="excluded") if is_excluded else _stat(place, directory, path, ticket)
     except OSError as error:
         for path in paths:
             yield path, Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
@@ -141,7 +144,9 @@ def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
             return IGNORED_DERIVATIVE
     except OSError as error:
         return Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
-    return files.stamp_of(found)
+    stamp = files.stamp_of(found)
+    why_not = place.selection.why_not(stamp, time.time_ns())
+    return Ignored(kind=why_not) if why_not else stamp
 
 
 # --------------------------------------------------------------------------------------------------------------- fetch

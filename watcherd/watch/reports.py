@@ -4,11 +4,23 @@ Responsible for: the reports' types. Not responsible for: making them (`walk.py`
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from watcherd.model import Change, JobClass, State
 
 # ---------------------------------------------------------------------------------------------------------- the scanner
+
+
+class Manner(IntEnum):
+    """How a scan goes about it, the most thorough first.
+
+    NOW: as fast as it can. SWEEP: at the pace that was set, letting others pass. QUICK_SWEEP: that, and trusting the
+    times of folders.
+    """
+
+    NOW = 0
+    SWEEP = 1
+    QUICK_SWEEP = 2
 
 
 class ScanResult(StrEnum):
@@ -53,7 +65,8 @@ class ScanEnded:
     """The end of one scan. `by_state` counts the sources that rest, by their state; `unchanged` are the done ones.
 
     `errors` holds the first hundred (path, errno) of what could not be read; `errno` is the root's own. `identity` is
-    by what the root can be known again (`mounts.py`), empty if that could not be told.
+    by what the root can be known again (`mounts.py`), empty if that could not be told. `is_quick`: folders whose times
+    had not changed were not read, and count as directories alone.
     """
 
     root: int
@@ -67,6 +80,7 @@ class ScanEnded:
     errors: tuple[tuple[bytes, int], ...]
     errno: int = 0
     identity: str = ""
+    is_quick: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +119,22 @@ class Doubt:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
     """All watches are in place: what happens from now on is reported."""
+
+    root: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How many folders of a root have a watch, and for how many the kernel had none left."""
+
+    root: int
+    watches: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Felt:
+    """The event of a file that was made for a test has arrived."""
 
     root: int
 

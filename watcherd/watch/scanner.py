@@ -7,26 +7,33 @@ what a finding leads to (settle and plan).
 A report is a hint: the root's hands stat before anything is done. A root that cannot be opened, or that is empty where
 the ledger knows of something in it (an unmounted disk), ends the scan without a word about its sources. The ledger is
 read by a connection of its own, opened for each scan.
+
+A sweep (a comparison of the whole root that nothing in particular asked for) keeps a pace, and between two folders it
+lets all others pass: a new folder does not wait for the end of a sweep that takes hours.
 """
 
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from watcherd.model import Change, JobClass, State
 from watcherd.watch.compare import Judge, Wanted
 from watcherd.watch.listing import Stopped
-from watcherd.watch.reports import Found, ScanEnded, ScannerFailed, ScanResult
-from watcherd.watch.walk import OPEN_FOLDER, Reader, Rules, Walk
+from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
+from watcherd.watch.selection import Selection
+from watcherd.watch.walk import OPEN_FOLDER, Memory, Reader, Rules, Walk
 
 UNANSWERED_BATCHES = 4
 """How many reports of changes the loop may be behind before the scanner waits."""
 
 _MAX_WAITING = 200
+_BURST_S = 1.0
 
 
 class Request(NamedTuple):
@@ -35,6 +42,7 @@ class Request(NamedTuple):
     directory: bytes
     ticket: int | None
     arriving: JobClass
+    manner: Manner = Manner.NOW
 
 
 def merged(waiting: list[Request], new: Request) -> list[Request]:
@@ -50,7 +58,7 @@ def merged(waiting: list[Request], new: Request) -> list[Request]:
 
 
 def _covers(outer: Request, inner: Request) -> bool:
-    if outer.arriving is not inner.arriving:
+    if outer.arriving is not inner.arriving or outer.manner > inner.manner:
         return False
     return not outer.directory or (inner.directory + b"/").startswith(outer.directory + b"/")
 
@@ -84,11 +92,19 @@ class Scanner:
         post: Callable[[object], None],
         instance: str,
         run: str,
+        rate: Callable[[], int] = lambda: 0,
+        selection: Callable[[], Selection] = Selection,
     ) -> None:
+        self._rate = rate
+        self._memory = Memory()
         self._root, self._path = root, path
         self._reader, self._wanted, self._post = reader, wanted, post
-        self._rules = Rules(judge=judge, why_ignored=why_ignored, prunes=prunes, instance=instance, run=run)
+        self._rules = Rules(
+            judge=judge, why_ignored=why_ignored, prunes=prunes, instance=instance, run=run, selection=Selection()
+        )
+        self._selection = selection
         self._inbox: SimpleQueue[Request | None] = SimpleQueue()
+        self._waiting: list[Request] = []
         self._stopping = threading.Event()
         self._unanswered = threading.Semaphore(UNANSWERED_BATCHES)
         self._thread = threading.Thread(target=self._work, name=f"scanner-{root}", daemon=True)
@@ -98,10 +114,15 @@ class Scanner:
         self._thread.start()
 
     def request(
-        self, directory: bytes = b"", *, ticket: int | None = None, arriving: JobClass = JobClass.BACKLOG
+        self,
+        directory: bytes = b"",
+        *,
+        ticket: int | None = None,
+        arriving: JobClass = JobClass.BACKLOG,
+        manner: Manner = Manner.NOW,
     ) -> None:
         """Ask for a scan of a folder and all below it. One with a ticket is always run and ended for itself."""
-        self._inbox.put(Request(directory, ticket, arriving))
+        self._inbox.put(Request(directory, ticket, arriving, manner))
 
     def acknowledge(self) -> None:
         """Say that one `Found` was taken in."""
@@ -126,23 +147,38 @@ class Scanner:
 
     def _work(self) -> None:
         try:
-            for request in self._requests():
-                self._scan(request)
+            while not self._stopping.is_set():
+                self._gather(None if not self._waiting else 0.0)
+                if self._waiting:
+                    self._waiting.sort(key=lambda request: request.manner is not Manner.NOW)
+                    self._scan(self._waiting.pop(0))
         except Stopped:
             pass
         except Exception as error:  # noqa: BLE001  (the loop ends the program with it: no silent thread)
             self._post(ScannerFailed(root=self._root, error=error))
 
-    def _requests(self) -> Iterator[Request]:
-        waiting: list[Request] = []
+    def _gather(self, wait_s: float | None) -> None:
+        """Take in what was asked for, waiting so long for the first (None: for ever)."""
+        with suppress(Empty):
+            new = self._inbox.get(timeout=wait_s) if wait_s != 0.0 else self._inbox.get_nowait()
+            while True:
+                if new is not None:
+                    self._waiting = merged(self._waiting, new)
+                new = self._inbox.get_nowait()
+
+    def _let_pass(self, until_s: float) -> None:
+        """Between two folders of a sweep: until that instant, and once at least, do what does not want to wait."""
+        if self._inbox.empty() and until_s <= time.monotonic():
+            return
         while not self._stopping.is_set():
-            try:
-                new = self._inbox.get(block=not waiting)
-            except Empty:
-                yield waiting.pop(0)
-                continue
-            if new is not None:
-                waiting = merged(waiting, new)
+            self._gather(max(0.0, until_s - time.monotonic()))
+            urgent = [request for request in self._waiting if request.manner is Manner.NOW]
+            self._waiting = [request for request in self._waiting if request.manner is not Manner.NOW]
+            for request in urgent:
+                self._scan(request)
+            if time.monotonic() >= until_s:
+                return
+        raise Stopped
 
     def _scan(self, request: Request) -> None:
         try:
@@ -152,19 +188,28 @@ class Scanner:
             return
         try:
             with closing(self._reader()) as reader:
-                outlet = _Outlet(self._root, request, self._post, self._unanswered, self._stopping)
+                pace = Pace(self._rate(), time.monotonic()) if request.manner is not Manner.NOW else None
+                wanted = self._wanted(request)
                 walk = Walk(
                     self._root,
                     descriptor,
                     reader=reader,
-                    wanted=self._wanted(request),
-                    rules=self._rules,
-                    outlet=outlet,
+                    wanted=wanted,
+                    rules=replace(self._rules, selection=self._selection()),
+                    outlet=_Outlet(self, request, pace),
+                    memory=self._memory_for(wanted, request),
+                    is_quick=request.manner is Manner.QUICK_SWEEP,
                 )
                 result, number = walk.run(request.directory)
         finally:
             os.close(descriptor)
         self._end(request, walk, result, number)
+
+    def _memory_for(self, wanted: Wanted, request: Request) -> Memory:
+        """What is wanted of a part may be more than of the whole; that is no reason to forget what the sweeps know."""
+        if request.manner is Manner.NOW and not self._memory.times.hold_for(wanted.recipe_set):
+            return Memory(self._memory.texts)
+        return self._memory
 
     def _end(self, request: Request, walk: Walk | None, result: ScanResult, number: int) -> None:
         self._post(
@@ -180,29 +225,45 @@ class Scanner:
                 errors=tuple(walk.errors) if walk else (),
                 errno=number,
                 identity=walk.identity if walk else "",
+                is_quick=request.manner is Manner.QUICK_SWEEP,
             )
         )
 
 
-class _Outlet:
-    """The way of one scan's reports to the loop, with a bounded number of unanswered ones."""
+class Pace:
+    """How fast a sweep may go: so many entries a second, 0 for no limit. A folder is paid for after it was read."""
 
-    def __init__(
-        self,
-        root: int,
-        request: Request,
-        post: Callable[[object], None],
-        unanswered: threading.Semaphore,
-        stopping: threading.Event,
-    ) -> None:
-        self._root, self._request = root, request
-        self.post = post
-        self.stopped = stopping.is_set
-        self._unanswered = unanswered
+    def __init__(self, rate: int, now: float) -> None:
+        self._rate = rate
+        self._paid_until = now
+
+    def after(self, entries: int, now: float) -> float:
+        """When the next folder may be read. Time that was spent elsewhere is not made up for by a burst."""
+        if not self._rate:
+            return now
+        self._paid_until = max(self._paid_until, now - _BURST_S) + entries / self._rate
+        return self._paid_until
+
+
+class _Outlet:
+    """The way of one scan's reports to the loop, with a bounded number of unanswered ones. No pace: it is urgent."""
+
+    def __init__(self, scanner: Scanner, request: Request, pace: Pace | None) -> None:
+        self._scanner, self._request, self._pace = scanner, request, pace
+        self.post = scanner._post  # noqa: SLF001  (a part of the scanner)
+        self.stopped = scanner._stopping.is_set  # noqa: SLF001
 
     def send(self, changes: tuple[Change, ...]) -> None:
         """Post a batch of changes as soon as the loop has taken in enough of the earlier ones."""
-        self._unanswered.acquire()
+        self._scanner._unanswered.acquire()  # noqa: SLF001
         if self.stopped():
             raise Stopped
-        self.post(Found(root=self._root, changes=changes, ticket=self._request.ticket, arriving=self._request.arriving))
+        request = self._request
+        self.post(
+            Found(root=self._scanner._root, changes=changes, ticket=request.ticket, arriving=request.arriving)  # noqa: SLF001
+        )
+
+    def breathe(self, entries: int) -> None:
+        """Let pass what does not want to wait, and keep the pace."""
+        if self._pace is not None:
+            self._scanner._let_pass(self._pace.after(entries, time.monotonic()))  # noqa: SLF001

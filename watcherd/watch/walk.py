@@ -9,6 +9,7 @@ that cannot be read is noted, and nothing in or below it counts as missing.
 """
 
 import errno
+import hashlib
 import os
 import time
 from collections import Counter
@@ -18,11 +19,14 @@ from typing import Protocol
 
 from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
 from watcherd.naming import parse_temporary_name
+from watcherd.watch import ignorefiles
 from watcherd.watch.aside import Aside
 from watcherd.watch.compare import Comparison, Judge, Wanted
+from watcherd.watch.foldertimes import FolderTimes, Times
 from watcherd.watch.listing import Listing, Stopped
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import Listed, ScanResult, Stray
+from watcherd.watch.selection import EVERY_FILE, Selection
 from watcherd.watch.sighting import known_files, sight
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,7 +67,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What other rooms decide. `why_ignored` judges a file's path below the root, `prunes` a folder's name.
+    """What other rooms decide. `why_ignored` judges a file's path below the root, `prunes` a folder's.
 
     `instance` and `run` tell our own temporary files, and those of an earlier run among them.
     """
@@ -73,6 +77,15 @@ class Rules:
     prunes: Callable[[bytes], str | None]
     instance: str
     run: str
+    selection: Selection = EVERY_FILE
+
+
+class Memory:
+    """What a root's walks leave for the next one: its folders' times, and the texts of its `.watcherdignore` files."""
+
+    def __init__(self, texts: dict[bytes, bytes] | None = None) -> None:
+        self.times = FolderTimes()
+        self.texts = {} if texts is None else texts
 
 
 class Outlet(Protocol):
@@ -87,13 +100,30 @@ class Outlet(Protocol):
     def stopped(self) -> bool:
         """Whether the walk should be given up."""
 
+    def breathe(self, entries: int) -> None:
+        """Called between two folders, after so many entries: others may pass, and the disk rest. Raises Stopped."""
+
 
 class Walk:
-    """One scan, from an open root. After `run` its counts are what the scan's report holds."""
+    """One scan, from an open root. After `run` its counts are what the scan's report holds.
+
+    `is_quick`: folders whose times are those in `memory` are not read.
+    """
 
     def __init__(
-        self, root: int, descriptor: int, *, reader: Reader, wanted: Wanted, rules: Rules, outlet: Outlet
+        self,
+        root: int,
+        descriptor: int,
+        *,
+        reader: Reader,
+        wanted: Wanted,
+        rules: Rules,
+        outlet: Outlet,
+        memory: Memory,
+        is_quick: bool = False,
     ) -> None:
+        self._times, self._texts, self._is_quick = memory.times, memory.texts, is_quick
+        self._times.begin(wanted.recipe_set)
         self.identity = ""
         self.directories = 0
         self.sources = 0
@@ -117,7 +147,7 @@ class Walk:
         except OSError as error:
             return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
         try:
-            if not any(self._rules.prunes(name) for name in directory.split(b"/") if name):
+            if not self._is_left_out(directory):
                 self._walk(directory)
                 self._flush()
         finally:
@@ -125,23 +155,74 @@ class Walk:
         number = dict(self.errors).get(b"")
         return (ScanResult.COMPLETE, 0) if number is None else (ScanResult.ROOT_UNREADABLE, number)
 
+    def _is_left_out(self, directory: bytes) -> bool:
+        """Whether nothing in a folder counts, for its own sake or that of one above it."""
+        for above in ignorefiles.holders(directory):
+            if above and self._rules.prunes(above):
+                return True
+            if above != directory:
+                self._take_text(above, ignorefiles.read(self._descriptor, above))
+        return ignorefiles.is_left_alone(directory, self._texts, is_folder=True)
+
     def _walk(self, directory: bytes) -> None:
         waiting = [directory]
         while waiting:
             if self._outlet.stopped():
                 raise Stopped
-            current = waiting.pop()
-            listing = self._read(current)
-            if listing is not None:
-                self._compare(current, listing)
-                waiting.extend(self._below(current, listing))
+            waiting.extend(self._visit(waiting.pop()))
             if self._changes and time.monotonic() - self._sent_at_s > _BATCH_AGE_S:
                 self._flush()
 
+    def _visit(self, directory: bytes) -> list[bytes]:
+        """Compare one folder, unless its times tell that nothing has changed. Gives the sub-folders, the first last."""
+        unchanged = self._unchanged(directory) if self._is_quick else None
+        if unchanged is not None:
+            self._outlet.breathe(1)
+            return unchanged
+        found = self._read(directory)
+        if found is None:
+            self._times.drop(directory)
+            return []
+        listing, times = found
+        has_text = listing.find(ignorefiles.NAME) is not None
+        self._take_text(directory, ignorefiles.read(self._descriptor, directory) if has_text else None)
+        rests = self._compare(directory, listing)
+        below = self._below(directory, listing)
+        if rests:
+            names = [path.rpartition(b"/")[2] for path in below]
+            self._times.note(directory, times, names, time.time_ns())
+        else:
+            self._times.drop(directory)
+        self._outlet.breathe(1 + len(listing.rows))
+        return below
+
+    def _take_text(self, directory: bytes, text: bytes | None) -> None:
+        """Note a folder's `.watcherdignore`. Where it has changed, what was at rest below it may need a look."""
+        if text != self._texts.get(directory):
+            self._times.clear()
+        if text is None:
+            self._texts.pop(directory, None)
+        else:
+            self._texts[directory] = text
+
     # -- the disk
 
-    def _read(self, directory: bytes) -> Listing | None:
-        """A folder's listing; None where it has vanished (what was known in it is then reported) or is unreadable."""
+    def _unchanged(self, directory: bytes) -> list[bytes] | None:
+        try:
+            found = os.stat(directory or b".", dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return None  # reading it tells why
+        names = self._times.unchanged(directory, _times_of(found))
+        if names is None:
+            return None
+        self.directories += 1
+        return [_joined(directory, name) for name in names]
+
+    def _read(self, directory: bytes) -> tuple[Listing, Times] | None:
+        """A folder's listing, with its times from before it was read.
+
+        None where it has vanished (what was known in it is then reported) or is unreadable.
+        """
         try:
             descriptor = os.open(directory or b".", OPEN_FOLDER, dir_fd=self._descriptor)
         except OSError as error:
@@ -151,7 +232,8 @@ class Walk:
                 self._note_error(directory, error.errno)
             return None
         try:
-            return Listing.read(descriptor, self._outlet.stopped)
+            times = _times_of(os.fstat(descriptor))
+            return Listing.read(descriptor, self._outlet.stopped), times
         except OSError as error:
             self._note_error(directory, error.errno)
             return None
@@ -165,11 +247,15 @@ class Walk:
         for path in sorted(self._reader.directories_below(self._root, directory)):
             if path not in there and path[len(prefix) :] not in listing.unreadable:
                 self._report_vanished(path)
-        return sorted((path for path in there if not self._rules.prunes(path[len(prefix) :])), reverse=True)
+        return sorted((path for path in there if not self._is_pruned(path)), reverse=True)
+
+    def _is_pruned(self, path: bytes) -> bool:
+        return bool(self._rules.prunes(path)) or ignorefiles.is_left_alone(path, self._texts, is_folder=True)
 
     # -- one folder
 
-    def _compare(self, directory: bytes, listing: Listing) -> None:
+    def _compare(self, directory: bytes, listing: Listing) -> bool:
+        """Report what needs a look; whether all rests as done or ignored, or nothing counts there."""
         self.directories += 1
         self._report_strays(directory, listing)
         for name, number in listing.unreadable.items():
@@ -178,20 +264,34 @@ class Walk:
             aside = self._look_aside(directory, listing)
         except OSError as error:  # what derivatives there are cannot be told, so none of them is missing
             self._note_error(self._aside.path_of(directory), error.errno)
-            return
-        digest = self._digest(listing) if aside is None else self._digest(listing) ^ self._digest(aside)
+            return False
+        digest = self._digest(directory, listing)
+        digest = digest if aside is None else digest ^ self._digest(directory, aside)
         known = self._reader.listing(self._root, directory)
         if known is not None and known[0] == digest and not listing.unreadable:
             self._count(Counter({State.DONE: known[1], State.IGNORED: known[2]}))
-            return
+            return True
         resting, rests = self._compare_rows(directory, listing, aside)
         self._count(resting)
-        if rests and resting.keys() <= _RESTING and resting:
+        rests = rests and resting.keys() <= _RESTING
+        if rests and resting:
             done, ignored = resting[State.DONE], resting[State.IGNORED]
             self._outlet.post(Listed(root=self._root, directory=directory, digest=digest, done=done, ignored=ignored))
+        return rests
 
-    def _digest(self, listing: Listing) -> int:
-        return listing.digest(self._wanted.recipe_set, keeps_identity=self._wanted.keeps_identity)
+    def _recipe_set(self, directory: bytes) -> int:
+        """The number of what is wanted in a folder: the configuration's, and what is to be left alone there."""
+        texts = ignorefiles.in_force(directory, self._texts)
+        if not texts:
+            return self._wanted.recipe_set
+        digest = hashlib.blake2b(repr(texts).encode(), digest_size=8).digest()
+        return self._wanted.recipe_set ^ int.from_bytes(digest, "big")
+
+    def _is_ignored(self, path: bytes) -> bool:
+        return self._rules.why_ignored(path) is not None or ignorefiles.is_left_alone(path, self._texts)
+
+    def _digest(self, directory: bytes, listing: Listing) -> int:
+        return listing.digest(self._recipe_set(directory), keeps_identity=self._wanted.keeps_identity)
 
     def _look_aside(self, directory: bytes, listing: Listing) -> Listing | None:
         """The listing of the derivatives' own folder, if they have one. Raises OSError."""
@@ -208,15 +308,17 @@ class Walk:
             listing,
             self._wanted,
             judge=self._rules.judge,
-            ignored=lambda name: self._rules.why_ignored(_joined(directory, name)) is not None,
+            ignored=lambda name: self._is_ignored(_joined(directory, name)),
             recorded=lambda name: self._reader.entry(Source(self._root, _joined(directory, name))),
             aside=aside,
         )
         resting: Counter[State] = Counter()
-        rests = not listing.unreadable
+        rests, now_ns = not listing.unreadable, time.time_ns()
         for name, stamp, state in comparison.findings(self._entries(directory)):
             if state is not None:
                 resting[state] += 1
+                continue
+            if stamp is not None and self._rules.selection.why_not(stamp, now_ns):
                 continue
             rests = False
             self.sources += stamp is not None
@@ -276,6 +378,10 @@ class Walk:
     def _note_error(self, path: bytes, number: int | None) -> None:
         if len(self.errors) < _MAX_ERRORS:
             self.errors.append((path, number or errno.EIO))
+
+
+def _times_of(found: os.stat_result) -> Times:
+    return Times(found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
 
 def _joined(directory: bytes, name: bytes) -> bytes:

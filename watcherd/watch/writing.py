@@ -57,6 +57,23 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """Make an empty file of this name (a temporary one of ours) in the root and remove it, for its event's sake."""
+
+    ticket: int
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """Whether that file was made: 0, or the error number."""
+
+    root: int
+    ticket: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
     """`ok`, or the error number and the call that failed.
 
@@ -182,6 +199,19 @@ def probe(place: Place, request: Probe) -> Probed:
         if not is_ours_alone:
             return told(ok=False, errno=number, operation=place.steps.operation, file_system=file_system)
     return told(ok=True, file_system=file_system)
+
+
+def touch(place: Place, request: Touch) -> Touched:
+    """Make a file and remove it. Where that fails nothing is the matter: there is no test, that is all."""
+    try:
+        with place.opened() as root:
+            place.steps.at("create")
+            os.close(os.open(request.name, _NEW, 0o600, dir_fd=root))
+            place.steps.at("unlink")
+            os.unlink(request.name, dir_fd=root)
+    except OSError as error:
+        return Touched(root=place.root, ticket=request.ticket, errno=error.errno or errno.EIO)
+    return Touched(root=place.root, ticket=request.ticket, errno=0)
 
 
 def _try_to_write(place: Place, root: int) -> None:

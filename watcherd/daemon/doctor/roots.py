@@ -8,6 +8,7 @@ from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import Busy, claim
 from watcherd.settings import LayoutKind, RootSettings
 from watcherd.watch import mounts
+from watcherd.watch.modes import Evidence, choose
 
 _LITTLE_BYTES = 1 << 30
 _FEW_INODES = 10_000
@@ -41,8 +42,8 @@ def _root(root: RootSettings, *, in_use: bool) -> Check:
     for wrong in (_not_readable(root), _not_writable(target, written), _no_room(target, space), claimed):
         if wrong is not None:
             finding, detail, mend = wrong
-            return Check(name=name, finding=finding, detail=f"{detail} ({_told(there, space)})", mend=mend)
-    return Check(name=name, finding=Finding.OK, detail=_told(there, space))
+            return Check(name=name, finding=finding, detail=f"{detail} ({_told(root, there, space)})", mend=mend)
+    return Check(name=name, finding=Finding.OK, detail=_told(root, there, space))
 
 
 Wrong = tuple[Finding, str, str]
@@ -84,6 +85,8 @@ def _claimed(root: RootSettings) -> Wrong | None:
     return None
 
 
-def _told(there: mounts.FileSystem, space: os.statvfs_result) -> str:
-    how = "events from this machine only, so others' uploads are found by scans" if there.network else "events"
+def _told(root: RootSettings, there: mounts.FileSystem, space: os.statvfs_result) -> str:
+    """With the mode that a daemon would choose if all folders can be watched; `status` has that of a running one."""
+    choice = choose(root.mode, Evidence(is_watched=True, network=there.network))
+    how = f"mode {choice.mode}" + (f" ({choice.reason})" if choice.reason else "")
     return f"{there.kind}, {how}, {space.f_bavail * space.f_frsize / 1e9:,.1f} GB free"
