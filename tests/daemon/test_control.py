@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from watcherd.daemon.control import Control, Request, Unreachable, ask
+from watcherd.daemon.control import Control, Request, Silent, Unreachable, ask
 from watcherd.pool.frames import encode
 
 
@@ -115,18 +115,52 @@ def test_a_client_that_speaks_otherwise_is_dropped_and_nobody_else(serve: Make, 
     assert server.serve({"verb": "status"})[0]["ok"] is True
 
 
-def test_too_many_clients_are_turned_away(serve: Make) -> None:
-    server = serve(lambda _: None)
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+def test_clients_that_ask_for_nothing_keep_nobody_from_asking(serve: Make) -> None:
+    server = serve(lambda request: request.connection.send({"ok": True}, last=True))
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(300)]
     for client in clients:
         client.settimeout(5)
         client.connect(server.path)
         server.turn(lambda: not server.selector.select(0))
 
-    assert len(server.control._connections) == 32
+    assert server.serve({"verb": "status"})[0]["ok"] is True
+    assert len(server.control._connections) < 300
     for client in clients:
         client.close()
     server.turn(lambda: not server.control._connections)
+
+
+def test_where_all_connections_are_in_use_another_is_told_so(serve: Make) -> None:
+    server = serve(lambda _: None)  # nobody is answered
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(64)]
+    for client in clients:
+        client.settimeout(5)
+        client.connect(server.path)
+        client.sendall(encode({"verb": "scan"}))
+        server.turn(lambda: not server.selector.select(0))
+    answer, _ = server.serve({"verb": "status"})
+
+    assert "busy" in answer["error"]
+    for client in clients:
+        client.close()
+    server.turn(lambda: not server.control._connections)
+
+
+def test_a_daemon_that_hangs_up_is_told_from_one_that_does_not_run(serve: Make) -> None:
+    server = serve(lambda request: server.control._close(request.connection))
+    said: list[Exception] = []
+
+    def ask_and_note() -> None:
+        try:
+            ask(server.path, {"verb": "status"})
+        except Unreachable as error:
+            said.append(error)
+
+    client = threading.Thread(target=ask_and_note)
+    client.start()
+    server.turn(lambda: not client.is_alive())
+
+    assert [type(error) for error in said] == [Silent]
 
 
 def test_only_owner_and_group_may_speak(serve: Make) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from tests.daemon.world import World
 from watcherd.daemon.control import Connection, Request
+from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.status import Status
 from watcherd.daemon.upkeep import Upkeep
 from watcherd.daemon.verbs import Verbs
 from watcherd.model import Failed, Incomplete, Reason, Rejected, State
@@ -26,8 +28,15 @@ class Client(Connection):
 
 
 def ask(world: World, body: dict[str, Any]) -> tuple[Verbs, list[dict[str, Any]]]:
+    status = Status(world.core)
+
+    def tell(item: Request, moment: Moment) -> list[Effect]:
+        item.connection.send(status.told(moment), last=True)
+        return []
+
     client = Client()
-    verbs = Verbs(world.core, Upkeep(world.core, lambda effect: world.carry_out([effect])))
+    upkeep = Upkeep(world.core, lambda effect: world.carry_out([effect]))
+    verbs = Verbs(world.core, upkeep, {"status": tell})
     world.carry_out(verbs.requested(Request(connection=client, body=body), world.moment))
     return verbs, client.answers
 
@@ -78,7 +87,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_daemon_goes_on(world: 
 
 
 def test_a_fault_in_serving_a_request_is_answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Verbs, "_status", lambda _self, _moment: 1 // 0)
+    monkeypatch.setattr(Status, "told", lambda _self, _moment: 1 // 0)
     _, answers = ask(world, {"verb": "status"})
 
     assert answers == [{"error": "the request could not be served: ZeroDivisionError", "last": True}]

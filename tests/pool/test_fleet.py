@@ -428,6 +428,28 @@ def test_surplus_workers_leave_the_longest_rested_first_and_only_after_a_while()
     assert course.fleet.idle() == [1]
 
 
+def test_after_a_resize_workers_above_the_number_leave_at_once_or_with_the_end_of_their_job() -> None:
+    course = Course(most=3).idle(workers=3)
+    course.told(Assigned(slot=0, job=1, timeout_s=60.0))
+    course.fleet.resize(PoolSettings(), 1, rest_factor=0.0)
+    assert course.tick(wanted=3) == [Dismiss(slot=slot, reason=StopReason.SURPLUS) for slot in (1, 2)]
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+
+    course = Course(most=2).idle(workers=2)
+    course.told(Assigned(slot=0, job=1, timeout_s=60.0))
+    course.told(Assigned(slot=1, job=2, timeout_s=60.0))
+    course.fleet.resize(PoolSettings(), 1, rest_factor=0.0)
+    assert course.tick(wanted=2) == []
+    assert course.told(Finished(slot=1, rss_bytes=0)) == [Dismiss(slot=1, reason=StopReason.SURPLUS)]
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+
+
+def test_after_a_resize_to_more_the_wanted_workers_are_started() -> None:
+    course = Course(most=1).idle(workers=1)
+    course.fleet.resize(PoolSettings(), 3, rest_factor=0.0)
+    assert course.tick(wanted=3) == [Spawn(slot=1), Spawn(slot=2)]
+
+
 def test_workers_that_rest_but_are_wanted_stay_and_wake_nobody() -> None:
     """All their work may lie on a paused disk: a deadline in the past would spin the loop."""
     course = Course(most=2).idle(workers=2)

@@ -192,6 +192,18 @@ def test_blocked_roots_are_passed_over_and_keep_their_place() -> None:
     assert drained(queue) == [job(1, root=1)]
 
 
+def test_a_dropped_root_has_nothing_left_and_others_go_on() -> None:
+    queue = filled(job(1, root=1), job(2, root=2), job(3, JobClass.BACKLOG, root=1))
+    queue.mark_spilled(1, JobClass.RETRY)
+    queue.block(1)
+    queue.drop_root(1)
+
+    assert queue.wants() == []
+    assert drained(queue) == [job(2, root=2)]
+    queue.push(job(4, root=1))  # it is watched again
+    assert drained(queue) == [job(4, root=1)]
+
+
 def test_a_removed_job_does_not_run() -> None:
     queue = filled(job(1), job(2))
 

@@ -32,6 +32,7 @@ VERBS = MappingProxyType(
         "run": Verb("watcherd.cli.run_verbs:run", "Watch folders and write derivatives until told to stop."),
         "scan": Verb("watcherd.cli.scan_verbs:scan", "Do the same once over folders or files, then exit."),
         "status": Verb("watcherd.cli.query_verbs:status", "What is done, what is not, and why."),
+        "reload": Verb("watcherd.cli.control_verbs:reload", "Have the running daemon read its configuration again."),
         "retry": Verb("watcherd.cli.query_verbs:retry", "Try again what failed."),
         "verify": Verb("watcherd.cli.verify_verbs:verify", "Check that derivatives are there and undamaged."),
         "prune": Verb("watcherd.cli.prune_verbs:prune", "Remove derivatives that nobody needs any more."),

@@ -40,7 +40,7 @@ def doctor(config: str | None, watch: Sequence[str], state_dir: str | None, *, a
 
 
 def _text(number: int, check: "Check") -> str:
-    from watcherd.cli.query_verbs import safe  # noqa: PLC0415 - not for --help
+    from watcherd.cli.asking import safe  # noqa: PLC0415 - not for --help
 
     mend = f"\n          mend: {safe(check.mend)}" if check.mend else ""
     return f"{number}. {check.finding.upper():4}  {check.name}: {safe(check.detail)}{mend}"

@@ -198,7 +198,7 @@ def _line(kind: str, members: Sequence[_Member]) -> dict[str, Any]:
 
 
 def _text(kind: str, members: Sequence[_Member]) -> str:
-    from watcherd.cli.query_verbs import safe  # noqa: PLC0415 - not for --help
+    from watcherd.cli.asking import safe  # noqa: PLC0415 - not for --help
 
     first = members[0].entry
     if kind == "exact":

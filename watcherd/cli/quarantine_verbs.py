@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import click
 
+from watcherd.cli.asking import safe
 from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import json_option, state_dir_option, state_directory
-from watcherd.cli.query_verbs import failures, open_to_read, retry_files, safe
+from watcherd.cli.query_verbs import failures, open_to_read, retry_files
 
 
 @click.group()

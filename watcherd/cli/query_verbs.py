@@ -3,12 +3,12 @@
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from watcherd.cli.asking import answer_of, safe
 from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import json_option, state_dir_option, state_directory
 
@@ -35,7 +35,7 @@ def status(file: str | None, state_dir: str | None, *, queue: bool, as_json: boo
             told = _of_file(ledger, file)
             click.echo(json.dumps(told) if as_json else _file_text(told))
             return Exit.OK
-        overall = _overall(ledger) | {"daemon": ask_daemon(folder, {"verb": "status"})}
+        overall = _overall(ledger) | {"daemon": answer_of(folder, {"verb": "status"})}
     text = _queue_text(overall["daemon"]) if queue else _overall_text(overall)
     click.echo(json.dumps(overall) if as_json else text)
     return Exit.OK
@@ -63,7 +63,7 @@ def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> i
     Ends the verb where the ledger knows nothing of one of them.
     """
     paths = [_located(file) for file in files]
-    answer = ask_daemon(folder, {"verb": "retry", "paths": paths, "failed": failed})
+    answer = answer_of(folder, {"verb": "retry", "paths": paths, "failed": failed})
     if answer is None:
         return _retry_offline(folder, paths, failed=failed)
     if "error" in answer:
@@ -100,17 +100,6 @@ def open_to_read(folder: str) -> "Ledger":
         raise Stop(Exit.FAILED, text) from error
     except LedgerError as error:
         raise Stop(Exit.FAILED, str(error)) from error
-
-
-def ask_daemon(folder: str, request: dict[str, Any]) -> dict[str, Any] | None:
-    """The answer of the daemon of this state directory, None where none runs."""
-    from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
-
-    with suppress(Unreachable):
-        answer = ask(StateDirectory(folder).control, request)
-        return {key: value for key, value in answer.items() if key != "last"}
-    return None
 
 
 def _located(file: str) -> str:
@@ -307,8 +296,3 @@ def _queue_text(daemon: dict[str, Any] | None) -> str:
         f"queued in memory: {depth or 'nothing'}; settling: {daemon['settling']}; waiting: {daemon['waiting']}"
     )
     return "\n".join(lines)
-
-
-def safe(text: str) -> str:
-    """A name as a terminal may see it: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

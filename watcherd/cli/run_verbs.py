@@ -17,28 +17,24 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     """Watch folders and write derivatives until told to stop.
 
     Without a configuration file, each picture gets a `thumbnail` (within 200x200) and a `preview` (within 1200x1200).
-    SIGTERM or Ctrl-C finishes what is running and ends; a second one ends at once.
+    SIGTERM or Ctrl-C finishes what is running and ends; a second one ends at once. SIGHUP reads the configuration file
+    again, as `watcherd reload` does.
     """
-    from watcherd import config as configuration  # noqa: PLC0415 - not for --help
-    from watcherd.cli.holding import hold, seen_mirrors, seen_roots  # noqa: PLC0415 - as above
+    from watcherd.cli.holding import hold, seen_mirrors, seen_roots  # noqa: PLC0415 - not for --help
     from watcherd.daemon import lifecycle  # noqa: PLC0415 - as above
-    from watcherd.settings import Settings  # noqa: PLC0415 - as above
+    from watcherd.daemon.origin import Origin  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure, get_logger  # noqa: PLC0415 - as above
 
-    settings = configuration.load(config) if config else Settings()
-    settings = configuration.from_command_line(watch, settings)
-    if not settings.roots and config:
-        message = "nothing to watch: add a [[roots]] table with a path, or give a folder with --watch"
-        raise configuration.ConfigError([configuration.Problem(file=config, line=1, message=message)])
-    if not settings.roots:
+    if not config and not watch:
         raise Stop(Exit.USAGE, "nothing to watch: give a folder with --watch DIR, or a file with --config FILE")
     folder = state_directory(state_dir)
-    seen = seen_roots(folder) | seen_mirrors(folder)
-    settings = configuration.validate(settings, folder, file=config, may_be_missing=seen)
+    origin = Origin(file=config, watch=tuple(watch), state_dir=folder)
+    reading = origin.read(seen=seen_roots(folder) | seen_mirrors(folder))
+    settings = reading.settings
     configure(settings.log)
     with hold(folder) as state:
         if config:
             names = [variant.name for variant in settings.variants]
             log = get_logger()
             log.info("config.loaded", file=os.path.abspath(config), roots=len(settings.roots), variants=names)
-        return lifecycle.run(settings, state, config=config)
+        return lifecycle.run(reading, state, origin)

@@ -216,15 +216,15 @@ def _repair(findings: Sequence[_Finding], folder: str, config: str | None) -> No
 
 
 def _repair_batch(batch: dict[str, list[str]], folder: str, config: str | None) -> None:
-    from watcherd.cli.query_verbs import ask_daemon  # noqa: PLC0415 - not for --help
+    from watcherd.cli.asking import answer_of  # noqa: PLC0415 - not for --help
     from watcherd.cli.scan_verbs import scan_files  # noqa: PLC0415 - as above
 
-    if not config and ask_daemon(folder, {"verb": "status"}) is None:
+    if not config and answer_of(folder, {"verb": "status"}) is None:
         raise Stop(Exit.FAILED, "no daemon runs with this state directory: give --config FILE to have them made again")
     damaged = {source: variants for source, variants in batch.items() if variants}
     if damaged:
         request = {"verb": "discard", "paths": list(damaged), "variants": list(damaged.values())}
-        answer = ask_daemon(folder, request)
+        answer = answer_of(folder, request)
         if answer is None:
             _discard_offline(damaged, folder)
         elif "error" in answer:

@@ -75,6 +75,10 @@ class Conditions:
         """Whether work may be done in it. In one that is not watched (any more), none."""
         return root in self._roots and self._states.runnable(root)
 
+    def unseen(self) -> set[int]:
+        """The roots that are looked for, and whose look has yet to come back."""
+        return set(self._looks.values())
+
     def next_deadline(self) -> float | None:
         """When the next probe is due."""
         return self._states.next_deadline()

@@ -10,6 +10,7 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,21 +18,31 @@ from watcherd.daemon.sockets import listen_at, short
 from watcherd.pool.frames import Decoder, FrameError, encode
 
 _READ_BYTES = 64 * 1024
-_MAX_CONNECTIONS = 32
+_MAX_CONNECTIONS = 64
+_BACKLOG = 128
 _MAX_UNSENT_BYTES = 4 * 1024 * 1024
 TIMEOUT_S = 10.0
+_BUSY = "the daemon is busy: it serves as many requests over its control socket as it can; ask again"
 
 
 class Unreachable(Exception):  # noqa: N818  a condition, with its own exit code
     """No daemon answers at this socket."""
 
 
+class Silent(Unreachable):
+    """A daemon has the socket open, but does not answer: it is busy, or hangs."""
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
-    """One client. What it has not read yet waits here, up to a bound, beyond which it is dropped."""
+    """One client. What it has not read yet waits here, up to a bound, beyond which it is dropped.
+
+    `asked`: it has sent a request, so it is not to be dropped for another one.
+    """
 
     socket: socket.socket
     peer: str
+    asked: bool = False
     decoder: Decoder = field(default_factory=Decoder)
     unsent: bytearray = field(default_factory=bytearray)
     closing: bool = False
@@ -58,8 +69,8 @@ class Control:
     def __init__(self, path: str, selector: selectors.BaseSelector) -> None:
         self._path = path
         self._selector = selector
-        self._connections: set[Connection] = set()
-        self._listener = listen_at(path)
+        self._connections: dict[Connection, None] = {}  # in the order of their coming
+        self._listener = listen_at(path, backlog=_BACKLOG)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
@@ -83,14 +94,23 @@ class Control:
             accepted, _ = self._listener.accept()
         except OSError:  # it has gone again, or there is no descriptor left for it
             return []
-        if len(self._connections) >= _MAX_CONNECTIONS:
+        accepted.setblocking(False)
+        if len(self._connections) >= _MAX_CONNECTIONS and not self._make_room():
+            with suppress(OSError):
+                accepted.send(encode({"error": _BUSY, "last": True}))
             accepted.close()
             return []
-        accepted.setblocking(False)
         connection = Connection(accepted, _peer(accepted))
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._selector.register(accepted, selectors.EVENT_READ, lambda: self._ready(connection))
         return []
+
+    def _make_room(self) -> bool:
+        """Drop the oldest connection that has asked for nothing; whether there was one."""
+        idle = next((connection for connection in self._connections if not connection.asked), None)
+        if idle is not None:
+            self._close(idle)
+        return idle is not None
 
     def _ready(self, connection: Connection) -> list[object]:
         try:
@@ -99,6 +119,7 @@ class Control:
             requests: list[object] = [
                 Request(connection=connection, body=frame.body) for frame in connection.decoder.frames()
             ]
+            connection.asked = connection.asked or bool(requests)
         except BlockingIOError:
             requests, data = [], b"-"
         except (OSError, FrameError):
@@ -136,7 +157,7 @@ class Control:
         connection.closed = True
         self._selector.unregister(connection.socket)
         connection.socket.close()
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
 
 def ask(
@@ -144,18 +165,38 @@ def ask(
 ) -> dict[str, Any]:
     """Ask a running daemon, in the command line's process; blocks until the last frame, which is returned.
 
-    Raises Unreachable where nobody answers.
+    Raises Unreachable where nobody listens, Silent where somebody does, but does not answer.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, short(path) as name:
-            client.settimeout(TIMEOUT_S)
-            client.connect(name)
+        client = _connected(path)
+    except OSError as error:
+        raise Unreachable(f"no daemon answers at {path}: {error}") from error
+    with client:
+        try:
             client.sendall(encode(body))
             if on_frame is not None:
                 client.settimeout(None)
             return _answers(client, on_frame)
-    except (OSError, FrameError) as error:
-        raise Unreachable(f"no daemon answers at {path}: {error}") from error
+        except TimeoutError as error:
+            text = f"the daemon at {path} has not answered for {TIMEOUT_S:.0f} s; its log may say why"
+            raise Silent(text) from error
+        except (OSError, FrameError) as error:
+            raise Silent(f"the daemon at {path} did not answer: {error}") from error
+
+
+def _connected(path: str) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        client.settimeout(TIMEOUT_S)
+        with short(path) as name:
+            client.connect(name)
+    except TimeoutError as error:
+        client.close()
+        raise Silent(f"the daemon at {path} has taken no connection for {TIMEOUT_S:.0f} s") from error
+    except OSError:
+        client.close()
+        raise
+    return client
 
 
 def _answers(client: socket.socket, on_frame: Callable[[dict[str, Any]], None] | None) -> dict[str, Any]:

@@ -214,11 +214,11 @@ class Core:
         self.conditions.add(root)
         self.recovery.take_up(moment, Scope(), {root.number})
 
-    def refit_root(self, root: WatchedRoot) -> None:
-        """Work in a root by other settings. What is in hand goes on as it began, and is looked at again after that."""
+    def refit_root(self, root: WatchedRoot, *, anew: bool) -> None:
+        """Work in a root by other settings. What is in hand goes on as it began; `anew`: it is looked at again then."""
         self.roots[root.number] = root
         for source in self.attempts.sources():
-            if source.root == root.number:
+            if anew and source.root == root.number:
                 self.outcomes.mark_dirty(source)
 
     def drop_root(self, number: int) -> None:
@@ -230,6 +230,7 @@ class Core:
         self.outcomes.drop_root(number)
         self.attempts.drop_parked(number)
         self.moves.drop_root(number)
+        self.scans.forget_root(number)
 
     # ---- a pass
 

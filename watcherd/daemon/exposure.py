@@ -86,6 +86,7 @@ class Exposure:
         """Write the file when it is time."""
         if self._file is None:
             return None
+        self._timer.change(self._core.settings.daemon.metrics_interval_s, moment.now)
         if self._timer.is_due(moment.now):
             self._look_at(self._file)
             self._file.write(self._readings(moment))

@@ -25,6 +25,7 @@ class MetricsLine:
 
     def due(self, moment: Moment) -> float | None:
         """Write the line when it is time."""
+        self._timer.change(self._core.settings.daemon.metrics_interval_s, moment.now)
         if self._timer.is_due(moment.now):
             self.write(moment)
         return self._timer.deadline()

@@ -66,6 +66,18 @@ class Scans:
         self._totals = totals
         self._forecasts = forecasts
         self._tickets = tickets
+        self.begun: set[int] = set()
+        """Roots whose first scan is queued."""
+        self.modes: dict[int, str] = {}
+        """Of each root: `events`, or `scans` where the kernel tells of none."""
+        self.last: dict[int, tuple[float, ScanEnded]] = {}
+        """Of each root the last scan of the whole of it, and when it ended (wall seconds)."""
+
+    def forget_root(self, root: int) -> None:
+        """A root is not watched any more."""
+        self.begun.discard(root)
+        self.modes.pop(root, None)
+        self.last.pop(root, None)
 
     on_ended: Callable[[ScanEnded, Moment], None] | None = None
     """Whoever else wants to hear of each scan's end."""
@@ -90,6 +102,8 @@ class Scans:
                 self._tally.scanned(item.ticket, len(item.errors))
                 if self.on_ended is not None:
                     self.on_ended(item, moment)
+                if not item.directory:
+                    self.last[item.root] = moment.wall_s, item
                 if item.result is ScanResult.COMPLETE:
                     self._totals.scans[item.root] += 1
                     self._totals.scanned_at_s[item.root] = moment.wall_s
@@ -144,6 +158,9 @@ class Scans:
     def observed(self, item: Doubt | Watching | WatchFailed, moment: Moment) -> list[Effect]:
         """Take in what an observer says of itself."""
         path = self._roots[item.root].path
+        if not isinstance(item, Doubt):
+            self.begun.add(item.root)
+            self.modes[item.root] = "events" if isinstance(item, Watching) else "scans"
         match item:
             case Watching():
                 log.info("root.watching", root=path)

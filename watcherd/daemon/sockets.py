@@ -10,7 +10,7 @@ import socket
 _LONGEST = 100
 
 
-def listen_at(path: str) -> socket.socket:
+def listen_at(path: str, *, backlog: int = 16) -> socket.socket:
     """A non-blocking stream socket that listens at a path, for the owner and the group. Takes the place of an old one.
 
     The caller holds the state directory's lock, which says that nobody else listens there. Raises OSError.
@@ -25,7 +25,7 @@ def listen_at(path: str) -> socket.socket:
                 listener.bind(name)
             finally:
                 os.umask(mask)
-        listener.listen(16)
+        listener.listen(backlog)
     except OSError:
         listener.close()
         raise

@@ -24,3 +24,8 @@ class Every:
     def deadline(self) -> float | None:
         """When it runs out."""
         return self.next_at if self.interval_s else None
+
+    def change(self, interval_s: float, now: float) -> None:
+        """Run with another interval from now on, if it is another one."""
+        if interval_s != self.interval_s:
+            self.interval_s, self.next_at = interval_s, now + interval_s

@@ -1,9 +1,10 @@
-"""What the control socket's verbs do: status, scan, retry. Runs in the loop's thread, between passes.
+"""What the control socket's verbs do: scan and retry here, others as they are handed in. Runs in the loop's thread.
 
 Not responsible for: the socket (`control.py`), and what the command line makes of the answers (`cli/`).
 """
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -16,15 +17,16 @@ from watcherd.daemon.tally import Scope
 from watcherd.daemon.upkeep import Upkeep
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, ChangeKind, Entry, JobClass, Source, State
-from watcherd.queue.jobqueue import WEIGHTS, Job
 from watcherd.telemetry.log import get_logger
 
 log = get_logger()
 
 _PROGRESS_INTERVAL_S = 0.25
-_UPCOMING = 20
-_MAX_SHOWN = 300
 _FIRST_TICKET = 1_000_000
+
+
+Serve = Callable[[Request, Moment], list[Effect]]
+"""Serves one request: it answers on the request's connection, and says what is to be done outside."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,11 +37,12 @@ class _Scan:
 
 
 class Verbs:
-    """Serves requests, and follows the scans that were asked for to their end."""
+    """Serves requests, and follows the scans that were asked for to their end. `others`: who serves which verb."""
 
-    def __init__(self, core: Core, upkeep: Upkeep) -> None:
+    def __init__(self, core: Core, upkeep: Upkeep, others: Mapping[str, Serve] | None = None) -> None:
         self._core = core
         self._upkeep = upkeep
+        self._others = dict(others or {})
         self._scans: list[_Scan] = []
         self._tickets = count(_FIRST_TICKET)
         self._next_at = 0.0
@@ -52,9 +55,6 @@ class Verbs:
         log.info("control.request", verb=verb, peer=item.connection.peer, subject=item.body.get("paths"))
         try:
             match verb:
-                case "status":
-                    item.connection.send(self._status(moment), last=True)
-                    return []
                 case "scan":
                     return self._scan(item, moment)
                 case "retry":
@@ -63,6 +63,8 @@ class Verbs:
                     return self._upkeep.prune(item)
                 case "discard":
                     return self._discard(item)
+                case str() if verb in self._others:
+                    return self._others[verb](item, moment)
                 case _:
                     return self._unknown(verb)
         except Refusal as refusal:
@@ -76,57 +78,6 @@ class Verbs:
 
     def _unknown(self, verb: object) -> list[Effect]:
         raise Refusal(f"the daemon knows no verb {verb!r}; is it of another version?")
-
-    # ---- status
-
-    def _status(self, moment: Moment) -> dict[str, object]:
-        core = self._core
-        return {
-            "pid": os.getpid(),
-            "summary": core.summary(),
-            "queue": {str(job_class): depth for job_class, depth in core.queue.depth().items()},
-            "upcoming": [
-                {
-                    "source": _shown(core.roots[job.source.root].path + b"/" + job.source.path),
-                    "class": str(job.job_class),
-                    "waiting_s": round(moment.now - job.queued_at, 3),
-                    "why": _why_here(job),
-                }
-                for job in core.queue.upcoming(_UPCOMING)
-            ],
-            "settling": len(core.settle),
-            "waiting": core.outcomes.waiting + core.attempts.parked,
-            "workers": {
-                "most": core.most_workers,
-                "running": len(core.fleet.slots),
-                "busy": core.fleet.busy(),
-                "degraded": core.fleet.degraded,
-                "trouble": core.fleet.trouble,
-                "missing_layers": list(core.crew.missing_layers),
-            },
-            "memory": {"used_bytes": core.admission.used_bytes, "budget_bytes": core.admission.budget_bytes},
-            "roots": {
-                os.fsdecode(root.path): {
-                    "number": number,
-                    "state": str(core.conditions.state(number)),
-                    "reason": core.conditions.reason(number),
-                    "mode": str(core.modes.choice(number).mode),
-                    "mode_reason": core.modes.choice(number).reason,
-                }
-                for number, root in core.roots.items()
-            },
-            "in_hand": self._in_hand(moment),
-        }
-
-    def _in_hand(self, moment: Moment) -> list[dict[str, object]]:
-        return [
-            {
-                "source": _shown(attempt.root.path + b"/" + attempt.job.source.path),
-                "phase": str(attempt.phase),
-                "seconds": round(moment.now - attempt.started, 3),
-            }
-            for attempt in self._core.attempts.under_way()[:64]
-        ]
 
     # ---- scan
 
@@ -166,7 +117,8 @@ class Verbs:
         scope = tally.scope(scan.ticket)
         away = {place.root for place in scope.places or () if not self._core.conditions.runnable(place.root)}
         if away:
-            reasons = [f"{os.fsdecode(self._core.roots[r].path)}: {self._core.conditions.reason(r)}" for r in away]
+            roots = self._core.ledger.roots()
+            reasons = [f"{os.fsdecode(roots.get(r, b'?'))}: {self._core.conditions.reason(r)}" for r in sorted(away)]
             text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is mended"
             scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
             return True
@@ -227,21 +179,6 @@ class Refusal(Exception):  # noqa: N818  an answer
     """The request cannot be served; the text says why."""
 
 
-def _why_here(job: Job) -> str:
-    """Why a job stands where it stands, for a person."""
-    words = {
-        JobClass.MANUAL: "somebody asked for it",
-        JobClass.RETRY: "its last attempt went wrong",
-        JobClass.UPLOAD: "it has just arrived",
-        JobClass.EDITED: "its content has changed",
-        JobClass.RECIPE: "the settings of its variants have changed",
-        JobClass.BACKLOG: "a scan found it",
-    }
-    alone = "; it waits for the one before it, which is a suspect too" if job.suspect else ""
-    memory = f"; it needs {job.memory_bytes >> 20} MiB" if job.memory_bytes else ""
-    return f"{words[job.job_class]}, weight {WEIGHTS[job.job_class]}{alone}{memory}"
-
-
 def failed(ledger: Ledger) -> list[Entry]:
     """All sources that a retry is for: those that failed, and those that are in quarantine."""
     return [entry for entry in ledger.failures(limit=-1) if entry.state in {State.FAILED, State.QUARANTINED}]
@@ -286,9 +223,3 @@ def _are_files(body: dict[str, Any], number: int) -> list[bool]:
     if not isinstance(files, list) or len(files) != number:
         raise Refusal("for each path it must be said whether it is a file")
     return [bool(is_file) for is_file in files]
-
-
-def _shown(path: bytes) -> str:
-    """A path as an answer can carry it: a name of 4,000 bytes, each escaped, would not fit with a hundred others."""
-    text = os.fsdecode(path)
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

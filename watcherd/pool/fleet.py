@@ -153,6 +153,10 @@ class Fleet:
 
     # ---- what happens
 
+    def resize(self, settings: PoolSettings, most: int, *, rest_factor: float) -> None:
+        """Work by other settings from now on. Workers above `most` leave as soon as they hold no job."""
+        self._settings, self._most, self._rest_factor = settings, most, rest_factor
+
     def drain(self, now: float) -> list[Command]:
         """Finish what is running, start nothing."""
         if self._mode is Mode.RUNNING:
@@ -248,6 +252,8 @@ class Fleet:
     def _why_end(self, jobs: int, rss_bytes: int) -> StopReason | None:
         if self._mode is not Mode.RUNNING:
             return StopReason.SHUTDOWN
+        if self._useful() > self._most:
+            return StopReason.SURPLUS
         if self._settings.recycle_after_jobs and jobs >= self._settings.recycle_after_jobs:
             return StopReason.WORN
         if self._settings.recycle_above_bytes and rss_bytes > self._settings.recycle_above_bytes:
@@ -322,12 +328,10 @@ class Fleet:
         return sum(not isinstance(state, Stopping) for state in self._slots.values())
 
     def _shrink(self, now: float) -> list[Command]:
-        surplus = self._useful() - self._wanted
-        rested = sorted(
-            (state.since, slot)
-            for slot, state in self._slots.items()
-            if isinstance(state, Idle) and now >= state.since + SURPLUS_AFTER_S
-        )
+        excess = self._useful() - self._most  # after a resize: more than there may be do not wait
+        surplus = excess if excess > 0 else self._useful() - self._wanted
+        idle = sorted((state.since, slot) for slot, state in self._slots.items() if isinstance(state, Idle))
+        rested = [(since, slot) for since, slot in idle if excess > 0 or now >= since + SURPLUS_AFTER_S]
         return [self._stop(slot, StopReason.SURPLUS, Step.DISMISSED, now) for _, slot in rested[: max(0, surplus)]]
 
     def _grow(self, now: float) -> list[Command]:

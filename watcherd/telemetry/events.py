@@ -50,6 +50,14 @@ EVENTS: Mapping[str, Event] = _table(
     (_I, "daemon.recovered", "in_hand pending", "The last run ended uncleanly; the work it left is taken up."),
     # ------------------------------------------------------------------------------------------------ configuration
     (_I, "config.loaded", "file roots variants", "A configuration is in force."),
+    (
+        _I,
+        "config.reloaded",
+        "file roots variants added removed rescanned changed restart elapsed_s",
+        "Other settings are in force; those in `restart` wait for one.",
+    ),
+    (_E, "config.refused", "file line cause hint", "A reload found something wrong, and changed nothing."),
+    (_I, "daemon.status", "status", "The status, as `watcherd status --json` has it; asked for by SIGUSR1."),
     (_I, "control.request", "verb peer subject", "Somebody asked for something over the control socket."),
     (_W, "control.refused", "verb peer reason", "A request over the control socket was not served."),
     # -------------------------------------------------------------------------------------------------------- roots

@@ -1,0 +1,147 @@
+"""The shell of a run: what stands around the core and speaks with the outside, connected.
+
+Signals, the control socket, the service manager, metrics, the health of the roots' threads, reloads. Not responsible
+for: the core and its rooms (`composition.py`), what each of these does.
+"""
+
+import os
+import signal
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from watcherd.daemon.composition import Composition
+from watcherd.daemon.control import Control, Request
+from watcherd.daemon.duties import Rescans
+from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.ending import Ending
+from watcherd.daemon.exposure import Exposure, Scrape
+from watcherd.daemon.health import Health
+from watcherd.daemon.metrics_line import MetricsLine
+from watcherd.daemon.mounting import MountTable
+from watcherd.daemon.origin import Origin, Reading
+from watcherd.daemon.pace import Pace
+from watcherd.daemon.refitting import Refitting
+from watcherd.daemon.reloads import Read, Reloads
+from watcherd.daemon.service import ServiceManager
+from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.status import Status, Told
+from watcherd.daemon.tally import Scope
+from watcherd.daemon.upkeep import Upkeep
+from watcherd.daemon.verbs import Refusal, Verbs
+from watcherd.ledger.errors import LedgerError
+from watcherd.telemetry import notify
+from watcherd.telemetry.log import get_logger
+from watcherd.watch.roots import RootState
+
+log = get_logger()
+
+
+class Shell:
+    """One run's shell."""
+
+    def __init__(self, parts: Composition, reading: Reading, origin: Origin, started: float) -> None:
+        core, loop = parts.core, parts.loop
+        self._parts = parts
+        self._started = started
+        self._stack = ExitStack()
+        self._health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
+        notifier = notify.Notifier()
+        service = ServiceManager(core, notifier, core.summary, started)
+        self._ending = Ending(core, service, loop.carry_out)
+        refitting = Refitting(parts, self._health)
+        self._reloads = Reloads(
+            origin=origin,
+            places=reading.places,
+            apply=refitting.apply,
+            post=parts.inbox.post,
+            notifier=notifier,
+            summary=core.summary,
+            hung=self._hung,
+            seen=lambda: frozenset(os.fsdecode(path) for path in parts.ledger.roots().values()),
+        )
+        pace = Pace(core.totals)
+        self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
+        parts.duties += [Rescans(core, loop.carry_out), MetricsLine(core, parts.workers), self._health, service]
+        parts.duties += [self._ending, refitting, self._reloads, pace]
+        self._open_doors()
+
+    def _open_doors(self) -> None:
+        """What others can come in by: signals, the control socket, the metrics' sockets, the mount table."""
+        parts, loop = self._parts, self._parts.loop
+        control = Control(parts.state.control, loop.selector)
+        self._stack.callback(control.close)
+        upkeep = Upkeep(parts.core, loop.carry_out)
+        verbs = Verbs(parts.core, upkeep, {"status": self._serve_status, "reload": self._serve_reload})
+        exposure = Exposure(
+            core=parts.core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post
+        )
+        self._stack.callback(exposure.close)
+        self._stack.callback(MountTable(loop.selector).close)
+        loop.watch_anew = self._health.watch_anew
+        loop.handle(Signalled, self._signalled)
+        loop.handle(Request, verbs.requested)
+        loop.handle(Read, self._reloads.came)
+        loop.handle(Scrape, exposure.scraped)
+        parts.duties += [exposure, verbs, upkeep]
+        parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
+
+    def serve(self) -> str | None:
+        """Watch and work until the end; what made it fail, if anything did."""
+        parts, core = self._parts, self._parts.core
+        listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        core.recover(moment_now(), Scope())
+        self._health.start()
+        try:
+            parts.loop.run(self._ending.is_over)
+        except LedgerError as error:
+            core.failure = str(error)
+        finally:
+            self._health.stop()
+            self._stack.close()
+        return core.failure
+
+    def _signalled(self, item: object, moment: Moment) -> list[Effect]:
+        """SIGUSR1 tells the status, SIGHUP reads the file again (where there is one), all else ends the run."""
+        number = item.number if isinstance(item, Signalled) else 0
+        if number == signal.SIGUSR1:
+            log.info("daemon.status", status=self._status.told(moment))
+            return []
+        if number == signal.SIGHUP and self._reloads.origin.file:
+            self._reloads.ask(None, moment)
+            return []
+        return self._ending.signalled(item, moment)
+
+    def _serve_status(self, item: Request, moment: Moment) -> list[Effect]:
+        item.connection.send(self._status.told(moment), last=True)
+        return []
+
+    def _serve_reload(self, item: Request, moment: Moment) -> list[Effect]:
+        if not self._reloads.origin.file:
+            raise Refusal("this daemon runs without a configuration file: there is nothing to read again")
+        self._reloads.ask(item.connection, moment)
+        return []
+
+    def _told(self, moment: Moment) -> Told:
+        """What this room adds to the status."""
+        last = self._reloads.last
+        return {
+            "uptime_s": round(moment.now - self._started, 3),
+            "config": self._reloads.origin.file,
+            "reload": last and {"at_s": last.at_s, "errors": list(last.errors), "restart": list(last.restart)},
+        }
+
+    def _hung(self) -> frozenset[str]:
+        core = self._parts.core
+        hung = [root.path for number, root in core.roots.items() if core.conditions.state(number) is RootState.HUNG]
+        return frozenset(os.fsdecode(path) for path in hung)
+
+
+@dataclass(slots=True)
+class _Flush:
+    """Writes what control clients take, after each pass."""
+
+    control: Control
+
+    def due(self, moment: Moment) -> None:  # noqa: ARG002  every pass
+        """Write now."""
+        self.control.flush()
