@@ -1,10 +1,10 @@
 """How a run of the daemon ends: it drains, then halts. Not responsible for: what ends with it (`shell.py`)."""
 
 import signal
-from collections.abc import Callable
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
+from watcherd.daemon.loop import Loop
 from watcherd.daemon.service import ServiceManager
 from watcherd.daemon.signals import Signalled
 from watcherd.telemetry.log import get_logger
@@ -15,9 +15,9 @@ log = get_logger()
 class Ending:
     """How a run ends: the first signal drains, a second one (or the drain's own deadline) halts."""
 
-    def __init__(self, core: Core, service: ServiceManager, carry_out: Callable[[Effect], None]) -> None:
+    def __init__(self, core: Core, service: ServiceManager, loop: Loop) -> None:
         self._core = core
-        self._carry_out = carry_out
+        self._loop = loop
         self._service = service
         self._halt_at: float | None = None
         self._halted = False
@@ -43,7 +43,7 @@ class Ending:
         """Halt when the drain takes too long."""
         if self._halt_at is not None and moment.now >= self._halt_at:
             for effect in self._halt("", moment):
-                self._carry_out(effect)
+                self._loop.carry_out(effect)
         return None if self._halted else self._halt_at
 
     def is_over(self) -> bool:
@@ -52,6 +52,9 @@ class Ending:
             return True
         if self._halt_at is None:
             return False
+        if self._loop.stall is not None:
+            # What is in hand cannot be recorded. It was not carried out either: the next run begins where this one was.
+            return True
         if self._halted:
             return self._core.fleet.halted
         return self._core.fleet.halted and not self._core.attempts.finishing()

@@ -3,7 +3,8 @@
 It blocks in one place, a selector over the workers' sockets and pidfds, the control socket and the inbox's eventfd,
 until the next deadline. Everybody else (watchdog's threads, scanners, hands, signal handlers) only appends to the
 inbox. What a step decides is carried out after the ledger's commit, so that an attempt is on disk before its worker
-hears of it; a pass of which nothing relies on that is committed with the next one that does, or soon.
+hears of it; a pass of which nothing relies on that is committed with the next one that does, or soon. A ledger whose
+disk is full stalls the loop until it can be written again (`stall.py`).
 
 While every worker is at work, nothing that the others say can be acted on at once. So they do not wake the loop then:
 what they say is taken in with a worker's next word, or soon. That halves the passes, and the commits, behind a backlog.
@@ -12,7 +13,7 @@ what they say is taken in with a worker's next word, or soon. That halves the pa
 import os
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from watcherd.daemon.core import Core
@@ -30,6 +31,8 @@ from watcherd.daemon.effects import (
     relies_on_ledger,
 )
 from watcherd.daemon.rooms import RootRooms
+from watcherd.daemon.stall import RETRY_S, Stall
+from watcherd.ledger.errors import LedgerFull
 from watcherd.pool.crew import Crew, FromCrew
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.orders import Abandon, Command, Kill, Spawn, Terminate
@@ -70,16 +73,25 @@ class Loop:
         self._workers = workers
         self._rooms = rooms
         self._duties = duties
+        self.vital: list[Duty] | None = None
+        """The duties that go on in a stall, and none of which writes to the ledger; None: a full disk ends the run."""
+        self.stall: Stall | None = None
         self._crew = Crew(workers, self.selector, time.process_time)
         self.watch_anew: Callable[[int, float], None] = lambda root, _: rooms[root].scanner.request()
         """Begins to watch a root, with a scan; without a watch (in a one-shot scan), only that."""
         self._commit_at: float | None = None
+        self._served_in_stall: set[type] = set()
         self._handlers: dict[type, Callable[[object, Moment], list[Effect]]] = {}
         self.selector.register(inbox.descriptor, selectors.EVENT_READ, self._read_inbox)
 
-    def handle(self, kind: type, handler: Callable[[object, Moment], list[Effect]]) -> None:
-        """Have inputs of one type go to a handler of the shell instead of to the core (signals, control requests)."""
+    def handle(self, kind: type, handler: Callable[[object, Moment], list[Effect]], *, in_stall: bool = False) -> None:
+        """Have inputs of one type go to a handler of the shell instead of to the core (signals, control requests).
+
+        `in_stall`: in a stall as well; the handler then does nothing that writes to the ledger.
+        """
         self._handlers[kind] = handler
+        if in_stall:
+            self._served_in_stall.add(kind)
 
     def run(self, finished: Callable[[], bool]) -> None:
         """Pass after pass, until `finished` says so after one."""
@@ -107,7 +119,14 @@ class Loop:
         return inputs + self.inbox.take_unwoken()
 
     def one_pass(self, moment: Moment, inputs: list[object]) -> None:
-        """Step, commit, carry out; hands come last: they begin at once, and would be in the way of the rest."""
+        """Step, commit, carry out; hands come last: they begin at once, and would be in the way of the rest.
+
+        In a stall: serve those that need no ledger, and try the commit again.
+        """
+        if self.stall is not None:
+            inputs = self._pass_in_stall(self.stall, moment, inputs)
+            if self.stall is not None:
+                return
         effects: list[Effect] = []
         for item in inputs:
             handler = self._handlers.get(type(item))
@@ -115,7 +134,14 @@ class Loop:
                 effects += handler(item, moment)
         ours = [item for item in inputs if type(item) not in self._handlers]
         effects += self.core.step(moment, ours)
-        self._commit(moment, now=len(ours) < len(inputs) or any(map(relies_on_ledger, effects)))
+        try:
+            self._commit(moment, now=len(ours) < len(inputs) or any(map(relies_on_ledger, effects)))
+        except LedgerFull as error:
+            self._begin_stall(error, effects, moment)
+            return
+        self._carry_out_all(effects)
+
+    def _carry_out_all(self, effects: Iterable[Effect]) -> None:
         for effect in sorted(effects, key=lambda effect: isinstance(effect, AskHands)):
             self.carry_out(effect)
 
@@ -128,7 +154,37 @@ class Loop:
         elif self._commit_at is None:
             self._commit_at = moment.now + _COMMIT_WITHIN_S
 
+    def _begin_stall(self, error: LedgerFull, effects: list[Effect], moment: Moment) -> None:
+        """The pass stays as it is; a one-shot scan, which nobody waits with, ends with the error."""
+        if self.vital is None:
+            raise error
+        hint = "the daemon goes on by itself when there is room; nothing is lost"
+        log.error("ledger.problem", path=self.core.ledger.path, operation="commit", cause=str(error), hint=hint)
+        self._commit_at = None
+        self.stall = Stall(moment.now, str(error), effects, moment.now + RETRY_S)
+
+    def _pass_in_stall(self, stall: Stall, moment: Moment, inputs: list[object]) -> list[object]:
+        """What has waited, and waits no longer, once the commit is done; else nothing."""
+        for item in inputs:
+            if type(item) in self._served_in_stall:
+                self._carry_out_all(self._handlers[type(item)](item, moment))
+        stall.hold([item for item in inputs if type(item) not in self._served_in_stall])
+        if not stall.is_due(moment):
+            return []
+        try:
+            self.core.ledger.commit()
+        except LedgerFull as error:
+            stall.reason = str(error)
+            return []
+        log.info("ledger.writable", path=self.core.ledger.path, waited_s=round(moment.now - stall.since, 3))
+        self.stall = None
+        self._carry_out_all(stall.effects)
+        return stall.inputs()
+
     def _next_deadline(self, moment: Moment) -> float | None:
+        if self.stall is not None:
+            vital = [duty.due(moment) for duty in self.vital or ()]
+            return min(deadline for deadline in (self.stall.retry_at, *vital) if deadline is not None)
         deadlines = [self._commit_at, self.core.next_deadline(), *(duty.due(moment) for duty in self._duties)]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 

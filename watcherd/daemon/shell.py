@@ -6,6 +6,7 @@ for: the core and its rooms (`composition.py`), what each of these does.
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ class Shell:
         self._stack = ExitStack()
         self._health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
         notifier = notify.Notifier()
-        service = ServiceManager(core, notifier, core.summary, started)
-        self._ending = Ending(core, service, loop.carry_out)
+        self._service = ServiceManager(core, notifier, self._summary, started)
+        self._ending = Ending(core, self._service, loop)
         refitting = Refitting(parts, self._health)
         self._reloads = Reloads(
             origin=origin,
@@ -55,13 +56,13 @@ class Shell:
             apply=refitting.apply,
             post=parts.inbox.post,
             notifier=notifier,
-            summary=core.summary,
+            summary=self._summary,
             hung=self._hung,
             seen=lambda: frozenset(os.fsdecode(path) for path in parts.ledger.roots().values()),
         )
         pace = Pace(core.totals)
         self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
-        parts.duties += [Rescans(core, loop.carry_out), MetricsLine(core, parts.workers), self._health, service]
+        parts.duties += [Rescans(core, loop.carry_out), MetricsLine(core, parts.workers), self._health, self._service]
         parts.duties += [self._ending, refitting, self._reloads, pace]
         self._open_doors()
 
@@ -78,12 +79,14 @@ class Shell:
         self._stack.callback(exposure.close)
         self._stack.callback(MountTable(loop.selector).close)
         loop.watch_anew = self._health.watch_anew
-        loop.handle(Signalled, self._signalled)
-        loop.handle(Request, verbs.requested)
+        loop.handle(Signalled, self._signalled, in_stall=True)
+        loop.handle(Request, self._requested(verbs), in_stall=True)
         loop.handle(Read, self._reloads.came)
-        loop.handle(Scrape, exposure.scraped)
+        loop.handle(Scrape, exposure.scraped, in_stall=True)
         parts.duties += [exposure, verbs, upkeep]
-        parts.duties.append(_Flush(control))  # last, so that what the others said goes out in the same pass
+        flush = _Flush(control)
+        parts.duties.append(flush)  # last, so that what the others said goes out in the same pass
+        loop.vital = [self._service, self._ending, flush]
 
     def serve(self) -> str | None:
         """Watch and work until the end; what made it fail, if anything did."""
@@ -111,6 +114,25 @@ class Shell:
             return []
         return self._ending.signalled(item, moment)
 
+    def _requested(self, verbs: Verbs) -> Callable[[object, Moment], list[Effect]]:
+        """In a stall nothing is served but the status: all else would write to the ledger."""
+
+        def serve(item: object, moment: Moment) -> list[Effect]:
+            stall = self._parts.loop.stall
+            if stall is not None and isinstance(item, Request) and item.body.get("verb") != "status":
+                item.connection.send({"error": f"not now: {stall.reason}"}, last=True)
+                return []
+            return verbs.requested(item, moment)
+
+        return serve
+
+    def _summary(self) -> str:
+        """How it goes, in a line for people: what keeps it from going comes first."""
+        stall, last = self._parts.loop.stall, self._reloads.last
+        trouble = [f"STALLED, {stall.reason}"] if stall is not None else []
+        trouble += ["the last reload failed, the settings before it are in force"] if last and last.errors else []
+        return "; ".join([*trouble, self._parts.core.summary()])
+
     def _serve_status(self, item: Request, moment: Moment) -> list[Effect]:
         item.connection.send(self._status.told(moment), last=True)
         return []
@@ -123,9 +145,11 @@ class Shell:
 
     def _told(self, moment: Moment) -> Told:
         """What this room adds to the status."""
-        last = self._reloads.last
+        last, stall = self._reloads.last, self._parts.loop.stall
         return {
             "uptime_s": round(moment.now - self._started, 3),
+            "summary": self._summary(),
+            "ledger": {"writable": stall is None, "reason": stall.reason if stall else ""},
             "config": self._reloads.origin.file,
             "reload": last and {"at_s": last.at_s, "errors": list(last.errors), "restart": list(last.restart)},
         }

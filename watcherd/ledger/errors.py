@@ -7,6 +7,8 @@ Not responsible for: doing something about it (setting a damaged ledger aside, p
 import sqlite3
 
 _PRIMARY_CODE_MASK = 0xFF
+_NOT_WRITTEN = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+"""What a used-up quota shows as (`SQLITE_FULL` is for ENOSPC alone), and a full disk where the log's index grows."""
 
 
 class LedgerError(Exception):
@@ -41,7 +43,7 @@ class LedgerUnsafe(LedgerError):  # noqa: N818
 
 
 class LedgerFull(LedgerError):  # noqa: N818
-    """No space is left for the ledger."""
+    """No space is left for the ledger, or a quota is used up: what was to be written can be written later."""
 
 
 class LedgerBusy(LedgerError):  # noqa: N818
@@ -50,9 +52,11 @@ class LedgerBusy(LedgerError):  # noqa: N818
 
 def translated(error: sqlite3.Error, operation: str, path: str) -> LedgerError:
     """The ledger's name for an error of SQLite's."""
-    code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE_MASK
+    whole_code = getattr(error, "sqlite_errorcode", 0)
     cause = f"cannot {operation} the ledger {path}: {error}"
-    match code:
+    if whole_code in _NOT_WRITTEN:
+        return LedgerFull(f"{cause}; make room on its disk, or for its user's quota, or see what is wrong with it")
+    match whole_code & _PRIMARY_CODE_MASK:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return LedgerDamaged(f"{cause}; move it away: it is rebuilt from the derivatives' marks, without rendering")
         case sqlite3.SQLITE_FULL:

@@ -6,18 +6,20 @@ Not responsible for: deciding anything; the ledger says what it was told.
 One process writes (it holds the state directory's lock), from one thread, with at most one commit a pass: the first
 write begins a transaction, `commit()` makes it durable. Readers in other threads open the file for themselves and see
 what was committed. A write that fails takes back everything since the last commit, so what is on disk are always whole
-passes. `synchronous=FULL`, because a power cut took 300 of 300 commits with NORMAL (measured), at 0.4 ms a commit.
+passes. Where the disk is full, SQLite takes them back at their commit: their statements are kept here, and a later
+`commit` writes them again; nobody else writes, so it comes to the same. `synchronous=FULL`, because a power cut took
+300 of 300 commits with NORMAL (measured), at 0.4 ms a commit.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from watcherd.ledger.errors import translated
+from watcherd.ledger.errors import LedgerFull, translated
 from watcherd.ledger.location import require_local
 from watcherd.ledger.opening import check, connect, identity, prepare
 from watcherd.ledger.queries import PENDING, Queries
@@ -30,9 +32,6 @@ from watcherd.ledger.rows import (
 )
 from watcherd.ledger.schema import NOW_S
 from watcherd.model import Derivative, Entry, Source, State, Verdict
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 _REMEMBERED_DIRECTORIES = 20_000
 _FAILURES = frozenset({State.INCOMPLETE, State.REJECTED, State.FAILED, State.QUARANTINED})
@@ -93,6 +92,8 @@ class Ledger(Queries):
         self._identity = identity(path)
         self._recent: dict[Source, Entry] = {}
         self._most_recent = 0
+        self._pass: list[tuple[str, tuple[Any, ...]]] = []
+        """The statements since the last commit."""
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +119,28 @@ class Ledger(Queries):
         return self._connection.in_transaction
 
     def commit(self) -> None:
-        """Make everything written since the last call durable; costs nothing where nothing was written."""
-        if self._connection.in_transaction:
-            self._write("COMMIT")
+        """Make everything written since the last call durable; costs nothing where nothing was written.
+
+        Raises LedgerFull where there is no room: nothing may be written then before a later call has done it.
+        """
+        if not self._pass and not self._connection.in_transaction:
+            return
+        try:
+            if not self._connection.in_transaction:
+                self._write_again()
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            problem = translated(error, "write", self.path)
+            self._take_back(keep=isinstance(problem, LedgerFull))
+            raise problem from error
+        self._pass.clear()
+
+    def _write_again(self) -> None:
+        """The statements of the pass that was taken back. What was remembered from before is of no use after it."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        for sql, values in self._pass:
+            self._connection.execute(sql, values).fetchall()
+        self._forget_what_was_read()
 
     def next_sequence(self) -> int:
         """A number above those of all pending sources."""
@@ -190,7 +210,7 @@ class Ledger(Queries):
         sql = "UPDATE directory SET listing = ?, done = ?, ignored = ? WHERE id = ?"
         self._write(sql, digest, done, ignored, number)
 
-    # -- roots, variants, contents (rare: by sqlite-utils where it is shorter)
+    # -- roots, variants, contents
 
     def root_id(self, path: bytes) -> int:
         """The number of a root, given at its first mention."""
@@ -223,12 +243,12 @@ class Ledger(Queries):
     def note_variants(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Remember that derivatives are named by these (variant, extension) pairs."""
         known = set(self.known_variants())
-        new = [{"variant": variant, "extension": extension} for variant, extension in pairs]
-        new = [row for row in new if (row["variant"], row["extension"]) not in known]
+        new = [pair for pair in pairs if pair not in known]
         if new:
             self._known_variants = None
-            with self._rare_write() as tables:
-                tables.table("known_name").insert_all(new, ignore=True)
+            self._begin()
+            for row in new:
+                self._write("INSERT OR IGNORE INTO known_name (variant, extension) VALUES (?, ?)", *row)
 
     def layout_id(self, root: int, tree: bytes, folder: bytes) -> int:
         """The number of a root's layout, given at its first mention; 0: beside the source."""
@@ -245,51 +265,46 @@ class Ledger(Queries):
     def put_verdict(self, verdict: Verdict) -> None:
         """Remember that a content cannot be done."""
         (seen_by,) = widened((verdict.seen_by,))
-        row = {
-            "digest": verdict.digest,
-            "seen_by": seen_by,
-            "quarantined": int(verdict.quarantined),
-            "reason": verdict.reason.value,
-            "detail": verdict.detail,
-        }
-        with self._rare_write() as tables:
-            tables.table("verdict").upsert(row, pk="digest")
+        sql = "INSERT OR REPLACE INTO verdict (digest, seen_by, quarantined, reason, detail) VALUES (?, ?, ?, ?, ?)"
+        self._begin()
+        self._write(sql, verdict.digest, seen_by, int(verdict.quarantined), verdict.reason.value, verdict.detail)
 
     def drop_verdict(self, digest: bytes) -> None:
         """Forget what is known of a content."""
-        with self._rare_write() as tables:
-            tables.table("verdict").delete_where("digest = ?", [digest])
+        self._begin()
+        self._write("DELETE FROM verdict WHERE digest = ?", digest)
 
     # -- inside
 
-    @contextmanager
-    def _rare_write(self) -> "Iterator[Database]":
-        """The tables as sqlite-utils knows them, inside this pass's transaction."""
-        from sqlite_utils import Database  # noqa: PLC0415  (its import takes 140 ms, and readers need none of it)
-
-        self._begin()
-        try:
-            yield Database(self._connection)
-        except sqlite3.Error as error:
-            self._take_back()
-            raise translated(error, "write", self.path) from error
-
     def _begin(self) -> None:
-        if not self._connection.in_transaction:
-            self._write("BEGIN IMMEDIATE")
+        if self._connection.in_transaction:
+            return
+        if self._pass:
+            raise LedgerFull(f"cannot write the ledger {self.path}: an earlier write still waits for room on its disk")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise translated(error, "write", self.path) from error
 
     def _write(self, sql: str, *values: Any) -> sqlite3.Cursor:  # noqa: ANN401
         try:
-            return self._connection.execute(sql, values)
+            cursor = self._connection.execute(sql, values)
         except sqlite3.Error as error:
             self._take_back()
             raise translated(error, "write", self.path) from error
+        self._pass.append((sql, values))
+        return cursor
 
-    def _take_back(self) -> None:
-        """Drop this pass, and what was remembered of it."""
+    def _take_back(self, *, keep: bool = False) -> None:
+        """Drop this pass, and what was remembered of it; or `keep` its statements for another time."""
         if self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+        if not keep:
+            self._pass.clear()
+        self._forget_what_was_read()
+
+    def _forget_what_was_read(self) -> None:
         self._recent.clear()
         self._known_directories.clear()
         self._variant_numbers.clear()

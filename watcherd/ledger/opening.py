@@ -14,6 +14,8 @@ from watcherd.ledger.schema import STEPS
 _BUSY_TIMEOUT_S = 5.0
 _CACHED_STATEMENTS = 128
 _CACHE_KIB = 8_000
+_SPILL_PAGES = 32_768
+"""So many changed pages (128 MiB) may one pass hold in memory before any of it is written; most change a few dozen."""
 _LOG_KEPT_BYTES = 64 * 1024 * 1024
 
 
@@ -61,7 +63,7 @@ def _check_schema(applied: set[str], path: str, *, read_only: bool) -> None:
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
     """Write-ahead log, durable commits, the schema of this version."""
-    from sqlite_utils import Database  # noqa: PLC0415  (see Ledger._rare_write)
+    from sqlite_utils import Database  # noqa: PLC0415  (its import takes 140 ms, and readers need none of it)
 
     from watcherd.ledger.migrations import migrations  # noqa: PLC0415
 
@@ -70,6 +72,7 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
         raise LedgerUnsafe(f"cannot keep the ledger {path}: its file system allows no write-ahead log ({mode})")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    connection.execute(f"PRAGMA cache_spill = {_SPILL_PAGES}")  # so that a full disk shows at a commit, and only there
     connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT_BYTES}")
     _back_up(connection, path)
     migrations.apply(Database(connection))
