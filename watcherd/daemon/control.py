@@ -173,7 +173,8 @@ def ask(
         raise Unreachable(f"no daemon answers at {path}: {error}") from error
     with client:
         try:
-            client.sendall(encode(body))
+            with suppress(ConnectionError):  # we were turned away; the word that came with that can still be read
+                client.sendall(encode(body))
             if on_frame is not None:
                 client.settimeout(None)
             return _answers(client, on_frame)
