@@ -238,6 +238,14 @@ preset = "larg"
         ),
         ("[limits]\nmax_pixels = 1" + "0" * 30, '2: "max_pixels" in [limits] must be at least 1, not 1' + "0" * 30),
         ("[log]\nlevel = 2020-01-01", '2: "level" in [log] must be one of "debug", "info", "warning", "error", not '),
+        (
+            '[daemon]\nquiet_hours = ["22-06"]',
+            '2: "quiet_hours" in [daemon] must be spans of the day such as "22:00-06:00", not "22-06"',
+        ),
+        (
+            '[daemon]\nquiet_hours = "22:00-06:00"',
+            '2: "quiet_hours" in [daemon] must be a list of texts in quotes, not ',
+        ),
         ("[retry]\nfirst_delay_s = 700", '2: "first_delay_s" in [retry] must not be more than "max_delay_s"'),
         ("[settle]\nclosed_quiet_s = 6", '2: "closed_quiet_s" in [settle] must not be more than "open_quiet_s"'),
         ("[variants.web]\nquality = 3", '1: [variants.web] needs a "box" or a "preset"'),

@@ -152,6 +152,13 @@ class RetrySettings:
     max_delay_s: float = 600.0
 
 
+class QuietWork(StrEnum):
+    """What is begun in quiet hours: what a person asks for by hand, or uploads and edits too."""
+
+    MANUAL = "manual"
+    UPLOADS = "uploads"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSettings:
     """The daemon's own timers (seconds). `rescan_interval_s` and `full_scan_interval_s` 0: at start and in doubt only.
@@ -159,6 +166,8 @@ class DaemonSettings:
     `scan_rate`: entries a second that a sweep reads at the most, 0 for no limit.
     `brake_*`: when more than this share of a root's sources (0 to 1; 1: never), and more than `brake_floor`, go within
     an hour, their derivatives are kept until `watcherd prune`, or for `brake_grace_s`.
+
+    `quiet_hours` are spans of the day in local time, "22:00-06:00".
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -172,6 +181,8 @@ class DaemonSettings:
     brake_grace_s: float = 604_800.0
     metrics_interval_s: float = 60.0
     drain_timeout_s: float = 60.0
+    quiet_hours: tuple[str, ...] = ()
+    quiet_hours_allow: QuietWork = QuietWork.MANUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

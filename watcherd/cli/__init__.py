@@ -33,6 +33,8 @@ VERBS = MappingProxyType(
         "scan": Verb("watcherd.cli.scan_verbs:scan", "Do the same once over folders or files, then exit."),
         "status": Verb("watcherd.cli.query_verbs:status", "What is done, what is not, and why."),
         "reload": Verb("watcherd.cli.control_verbs:reload", "Have the running daemon read its configuration again."),
+        "pause": Verb("watcherd.cli.control_verbs:pause", "Begin no more work until told to, or for a while."),
+        "resume": Verb("watcherd.cli.control_verbs:resume", "End a pause."),
         "retry": Verb("watcherd.cli.query_verbs:retry", "Try again what failed."),
         "verify": Verb("watcherd.cli.verify_verbs:verify", "Check that derivatives are there and undamaged."),
         "prune": Verb("watcherd.cli.prune_verbs:prune", "Remove derivatives that nobody needs any more."),

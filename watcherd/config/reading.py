@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar, get_type_hints
 
 from watcherd import backfill
-from watcherd.config import rules
+from watcherd.config import hours, rules
 from watcherd.config.source import Place, SourceFile, meant, read
 from watcherd.model import ColourPolicy, Fit, OutputFormat, Variant
 from watcherd.naming import VARIANT_NAME
@@ -185,7 +185,12 @@ def _check_variant(source: SourceFile, variant: Variant, place: Place) -> None:
 
 
 def _relations(source: SourceFile, sections: Mapping[str, Any]) -> None:
-    retry, settle, metrics = sections["retry"], sections["settle"], sections["metrics"]
+    retry, settle, metrics, daemon = (sections[name] for name in ("retry", "settle", "metrics", "daemon"))
+    for text in daemon.quiet_hours if daemon else ():
+        try:
+            hours.span(text)
+        except ValueError as error:
+            _must_be(source, ("daemon", "quiet_hours"), str(error), text)
     if metrics and metrics.textfile and not re.fullmatch(r"/[^\0]*\.prom", metrics.textfile, re.DOTALL):
         expected = "an absolute path that ends in .prom, as node_exporter reads no other"
         _must_be(source, ("metrics", "textfile"), expected, metrics.textfile)

@@ -91,6 +91,10 @@ class Core:
         self.failure: str | None = None
         self.modes = Modes()
         self.tickets = count(1)
+        self.paused: Callable[[int], str | None] = lambda _: None
+        """Why nothing at all is begun in a root, though it could be."""
+        self.rests: Callable[[int], bool] = lambda _: False
+        """Whether a root is left in peace: nothing is compared or tidied there without need."""
         self.conditions = Conditions(roots=self.roots, ledger=ledger, queue=self.queue, tickets=self.tickets)
         self._connect(why_ignored)
         self._connect_recovery()
@@ -111,7 +115,7 @@ class Core:
             roots=roots,
             force=self.force,
             brakes=Brakes(ledger, roots, self.force),
-            is_online=self.conditions.runnable,
+            is_online=lambda root: self.conditions.runnable(root) and not self.rests(root),
             tickets=tickets,
         )
         self.attempts = Attempts(
@@ -207,6 +211,10 @@ class Core:
     def most_workers(self) -> int:
         """How many workers there may be."""
         return self.force.most_workers
+
+    def is_away(self, root: int) -> str | None:
+        """Why nothing that a person asks for is done in a root; None where it is."""
+        return self.paused(root) if self.conditions.runnable(root) else self.conditions.reason(root)
 
     def add_root(self, root: WatchedRoot, moment: Moment) -> None:
         """Work in one more root from now on. What the ledger knows of it is taken up; the rest is for a scan."""

@@ -21,15 +21,18 @@ from watcherd.daemon.metrics_line import MetricsLine
 from watcherd.daemon.mounting import MountTable
 from watcherd.daemon.origin import Origin, Reading
 from watcherd.daemon.pace import Pace
-from watcherd.daemon.refitting import Refitting
+from watcherd.daemon.pause_verbs import pause_verbs
+from watcherd.daemon.pausing import Pausing
+from watcherd.daemon.refitting import Refitted, Refitting
 from watcherd.daemon.reloads import Read, Reloads
 from watcherd.daemon.service import ServiceManager
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.status import Status, Told
 from watcherd.daemon.tally import Scope
 from watcherd.daemon.upkeep import Upkeep
-from watcherd.daemon.verbs import Refusal, Verbs
+from watcherd.daemon.verbs import Refusal, Serve, Verbs
 from watcherd.ledger.errors import LedgerError
+from watcherd.settings import Settings
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.roots import RootState
@@ -49,11 +52,14 @@ class Shell:
         notifier = notify.Notifier()
         self._service = ServiceManager(core, notifier, self._summary, started)
         self._ending = Ending(core, self._service, loop)
-        refitting = Refitting(parts, self._health)
+        self._refitting = Refitting(parts, self._health)
+        self._pausing = Pausing(core, parts.state.pauses)
+        core.paused = lambda root: self._pausing.why(root) if self._pausing.is_paused(root) else None
+        core.rests = self._pausing.rests
         self._reloads = Reloads(
             origin=origin,
             places=reading.places,
-            apply=refitting.apply,
+            apply=self._apply,
             post=parts.inbox.post,
             notifier=notifier,
             summary=self._summary,
@@ -63,7 +69,7 @@ class Shell:
         pace = Pace(core.totals)
         self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
         parts.duties += [Rescans(core, loop.carry_out), MetricsLine(core, parts.workers), self._health, self._service]
-        parts.duties += [self._ending, refitting, self._reloads, pace]
+        parts.duties += [self._ending, self._refitting, self._reloads, self._pausing, pace]
         self._open_doors()
 
     def _open_doors(self) -> None:
@@ -72,7 +78,8 @@ class Shell:
         control = Control(parts.state.control, loop.selector)
         self._stack.callback(control.close)
         upkeep = Upkeep(parts.core, loop.carry_out)
-        verbs = Verbs(parts.core, upkeep, {"status": self._serve_status, "reload": self._serve_reload})
+        others: dict[str, Serve] = {"status": self._serve_status, "reload": self._serve_reload}
+        verbs = Verbs(parts.core, upkeep, {**others, **pause_verbs(parts.core, self._pausing)})
         exposure = Exposure(
             core=parts.core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post
         )
@@ -93,6 +100,7 @@ class Shell:
         parts, core = self._parts, self._parts.core
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         core.recover(moment_now(), Scope())
+        self._pausing.due(moment_now())  # before anything is begun
         self._health.start()
         try:
             parts.loop.run(self._ending.is_over)
@@ -102,6 +110,11 @@ class Shell:
             self._health.stop()
             self._stack.close()
         return core.failure
+
+    def _apply(self, settings: Settings, moment: Moment) -> Refitted:
+        refitted = self._refitting.apply(settings, moment)
+        self._pausing.due(moment)  # a root that has just come may be paused
+        return refitted
 
     def _signalled(self, item: object, moment: Moment) -> list[Effect]:
         """SIGUSR1 tells the status, SIGHUP reads the file again (where there is one), all else ends the run."""
@@ -131,6 +144,7 @@ class Shell:
         stall, last = self._parts.loop.stall, self._reloads.last
         trouble = [f"STALLED, {stall.reason}"] if stall is not None else []
         trouble += ["the last reload failed, the settings before it are in force"] if last and last.errors else []
+        trouble += [self._pausing.summary()] if self._pausing.summary() else []
         return "; ".join([*trouble, self._parts.core.summary()])
 
     def _serve_status(self, item: Request, moment: Moment) -> list[Effect]:
@@ -150,6 +164,7 @@ class Shell:
             "uptime_s": round(moment.now - self._started, 3),
             "summary": self._summary(),
             "ledger": {"writable": stall is None, "reason": stall.reason if stall else ""},
+            "pauses": self._pausing.told(),
             "config": self._reloads.origin.file,
             "reload": last and {"at_s": last.at_s, "errors": list(last.errors), "restart": list(last.restart)},
         }

@@ -115,6 +115,11 @@ class StateDirectory:
         return os.path.join(self.path, "metrics.sock")
 
     @property
+    def pauses(self) -> str:
+        """The pauses that were asked for; none where there is no such file."""
+        return os.path.join(self.path, "pauses.json")
+
+    @property
     def lock(self) -> str:
         """The lock file; it holds the process id of the last holder."""
         return os.path.join(self.path, "lock")

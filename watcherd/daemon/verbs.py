@@ -115,11 +115,12 @@ class Verbs:
             tally.close(scan.ticket)
             return True
         scope = tally.scope(scan.ticket)
-        away = {place.root for place in scope.places or () if not self._core.conditions.runnable(place.root)}
+        places = {place.root for place in scope.places or ()}
+        away = {root: why for root in sorted(places) if (why := self._core.is_away(root)) is not None}
         if away:
             roots = self._core.ledger.roots()
-            reasons = [f"{os.fsdecode(roots.get(r, b'?'))}: {self._core.conditions.reason(r)}" for r in sorted(away)]
-            text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is mended"
+            reasons = [f"{os.fsdecode(roots.get(root, b'?'))}: {why}" for root, why in away.items()]
+            text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is over"
             scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
             return True
         left = self._core.left_in(scope)

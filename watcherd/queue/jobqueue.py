@@ -138,6 +138,7 @@ class JobQueue:
         self._turns = _Turns()
         self._roots: set[int] = set()
         self._blocked: set[int] = set()
+        self._held: frozenset[tuple[int, JobClass]] = frozenset()
 
     def __len__(self) -> int:
         return len(self._where)
@@ -169,8 +170,8 @@ class JobQueue:
         return Push.QUEUED if held is None else Push.ALREADY
 
     def runnable(self) -> int:
-        """How many jobs are in memory, without those of blocked roots."""
-        return sum(len(lane.jobs) for lane in self._lanes.values() if lane.root not in self._blocked)
+        """How many jobs are in memory, without those of blocked roots and held lanes."""
+        return sum(len(lane.jobs) for lane in self._lanes.values() if not self._rests(lane))
 
     def sources(self) -> list[Source]:
         """The sources of all jobs in memory."""
@@ -192,11 +193,12 @@ class JobQueue:
     ) -> Job | None:
         """The next job that may run now, taken out. `suspects`: whether a suspect may be that job.
 
-        Jobs that are not accepted keep their place and are passed over, and so are those of blocked and `full` roots.
+        Jobs that are not accepted keep their place and are passed over, and so are those of blocked and `full` roots,
+        and of held lanes.
         """
 
         def offer(lane: _Lane) -> Job | None:
-            if lane.root in self._blocked or lane.root in full:
+            if lane.root in full or self._rests(lane):
                 return None
             for job in islice(lane.jobs.values(), _LOOK_AHEAD):
                 if (suspects or not job.suspect) and (accept is None or accept(job)):
@@ -213,7 +215,7 @@ class JobQueue:
 
     def upcoming(self, count: int) -> list[Job]:
         """The next jobs, in the order in which they would be popped if nothing were refused."""
-        waiting = {lane: iter(lane.jobs.values()) for lane in self._lanes.values() if lane.root not in self._blocked}
+        waiting = {lane: iter(lane.jobs.values()) for lane in self._lanes.values() if not self._rests(lane)}
         nothing: Iterator[Job] = iter(())
         turns = self._turns.copy()
         jobs: list[Job] = []
@@ -240,6 +242,13 @@ class JobQueue:
     def unblock(self, root: int) -> None:
         """Let the jobs of a root run again."""
         self._blocked.discard(root)
+
+    def hold(self, lanes: frozenset[tuple[int, JobClass]]) -> None:
+        """Pass over the jobs of these lanes (root, class), and of no others that were held before."""
+        self._held = lanes
+
+    def _rests(self, lane: _Lane) -> bool:
+        return lane.root in self._blocked or (lane.root, lane.job_class) in self._held
 
     def drop_root(self, root: int) -> None:
         """Drop all lanes of a root that is not watched any more; what they hold stays pending in the ledger."""

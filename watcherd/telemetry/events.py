@@ -58,6 +58,11 @@ EVENTS: Mapping[str, Event] = _table(
     ),
     (_E, "config.refused", "file line cause hint", "A reload found something wrong, and changed nothing."),
     (_I, "daemon.status", "status", "The status, as `watcherd status --json` has it; asked for by SIGUSR1."),
+    (_I, "pause.began", "roots until_at_s", "As was asked for, nothing more is begun in these roots (*: all)."),
+    (_I, "pause.ended", "roots", "These pauses were ended, or are over."),
+    (_W, "pause.unreadable", "path cause hint", "The pauses of an earlier run cannot be read; none holds."),
+    (_I, "quiet.began", "allow", "The quiet hours begin; only what they allow is begun."),
+    (_I, "quiet.ended", "allow", "The quiet hours are over."),
     (_I, "control.request", "verb peer subject", "Somebody asked for something over the control socket."),
     (_W, "control.refused", "verb peer reason", "A request over the control socket was not served."),
     # -------------------------------------------------------------------------------------------------------- roots
