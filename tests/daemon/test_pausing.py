@@ -13,8 +13,9 @@ from tests.daemon.world import World
 from watcherd.daemon.control import Request
 from watcherd.daemon.pause_verbs import pause_verbs
 from watcherd.daemon.pausing import ALLOWED, EVERYTHING, Pauses, Pausing, held_lanes, keep, load
+from watcherd.daemon.tally import Scope
 from watcherd.daemon.verbs import Refusal
-from watcherd.model import JobClass, State
+from watcherd.model import JobClass, Source, State
 from watcherd.settings import DaemonSettings, QuietWork, Settings
 
 
@@ -203,6 +204,18 @@ def test_in_quiet_hours_uploads_may_be_allowed(world: World) -> None:
     assert world.rendered == [b"a"]
     assert held.pausing.rests(world.root)
     assert not held.pausing.is_paused(world.root)
+
+
+def test_what_waits_for_the_end_of_quiet_hours_is_hastened_by_a_scan_that_a_person_asks_for(world: World) -> None:
+    held = quiet(world, "00:00-23:59")
+    world.core.rests = held.pausing.rests
+    world.put(b"a.jpg", b"a")
+    world.put(b"sub/b.jpg", b"b")
+    held.run(5)
+    world.core.hasten(world.moment, Scope(places=(Source(world.root, b"sub"),)))
+    held.run(2)
+
+    assert world.rendered == [b"b"]
 
 
 def test_quiet_hours_end_by_themselves(world: World) -> None:

@@ -123,6 +123,7 @@ class Verbs:
             text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is over"
             scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
             return True
+        self._core.hasten(moment, scope)
         left = self._core.left_in(scope)
         if not left and not tally.scanning(scan.ticket):
             left = self._core.retry_now(moment, scope)
