@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from watcherd.cli.asking import answer_of, safe
 from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.status_text import follow, overall_text, queue_text
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
@@ -22,23 +24,39 @@ _FAILURES_SHOWN = 20
 @click.command()
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--queue", is_flag=True, help="Show what a running daemon has in hand, what is next, and why.")
+@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C; on a terminal.")
 @state_dir_option
 @json_option
-def status(file: str | None, state_dir: str | None, *, queue: bool, as_json: bool) -> int:
+def status(file: str | None, state_dir: str | None, *, queue: bool, watch: bool, as_json: bool) -> int:
     """Say what is done and what is not; with FILE, why that file is, or is not, done.
 
-    Reads the ledger, and adds what a running daemon knows.
+    Reads the ledger, and adds what a running daemon knows: its roots, queue and workers, how fast it is, how long what
+    is left will take.
     """
     folder = state_directory(state_dir)
-    with open_to_read(folder) as ledger:
-        if file is not None:
+    if file is not None:
+        with open_to_read(folder) as ledger:
             told = _of_file(ledger, file)
-            click.echo(json.dumps(told) if as_json else _file_text(told))
-            return Exit.OK
-        overall = _overall(ledger) | {"daemon": answer_of(folder, {"verb": "status"})}
-    text = _queue_text(overall["daemon"]) if queue else _overall_text(overall)
-    click.echo(json.dumps(overall) if as_json else text)
+        click.echo(json.dumps(told) if as_json else _file_text(told))
+        return Exit.OK
+    shown = queue_text if queue else overall_text
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise Stop(Exit.USAGE, "--watch shows a screen, which takes a terminal and goes without --json")
+        follow(lambda: shown(overall(folder)))
+    told = overall(folder)
+    click.echo(json.dumps(told) if as_json else shown(told))
     return Exit.OK
+
+
+def overall(folder: str) -> dict[str, Any]:
+    """The status of a state directory. `daemon`: None where none runs; with an `error` where one does not answer."""
+    with open_to_read(folder) as ledger:
+        told = _overall(ledger)
+    try:
+        return told | {"daemon": answer_of(folder, {"verb": "status"})}
+    except Stop as silent:
+        return told | {"daemon": {"error": silent.message}}
 
 
 @click.command()
@@ -137,6 +155,10 @@ def _overall(ledger: "Ledger") -> dict[str, Any]:
         "ledger": ledger.path,
         "sources": sources,
         "roots": roots,
+        "failures_by_reason": [
+            {"state": str(state), "reason": reason, "sources": number}
+            for state, reason, number in ledger.failures_by_reason()
+        ],
         "failures": failures(ledger, limit=_FAILURES_SHOWN),
     }
 
@@ -253,46 +275,4 @@ def _file_text(told: dict[str, Any]) -> str:
         lines.append(f"  phash {told['phash']}, dhash {told['dhash']}")
     if told["not_before"]:
         lines.append(f"  next look: {told['not_before']}")
-    return "\n".join(lines)
-
-
-def _overall_text(overall: dict[str, Any]) -> str:
-    counts = [f"{number} {state}" for state, number in overall["sources"].items() if number]
-    daemon = overall["daemon"]
-    lines = [
-        f"daemon: {'pid ' + str(daemon['pid']) + ', ' + daemon['summary'] if daemon else 'not running'}",
-        f"sources: {', '.join(counts) or 'none'}",
-    ]
-    if daemon and daemon["workers"]["missing_layers"]:
-        lines.insert(1, f"sandbox: without {', '.join(daemon['workers']['missing_layers'])}")
-    for root in overall["roots"]:
-        state = daemon["roots"].get(root["path"]) if daemon else None
-        shown = f" [{state['state']}{': ' + state['reason'] if state['reason'] else ''}]" if state else ""
-        if state and state["state"] == "online":
-            shown += f", {state['mode']}{' (' + state['mode_reason'] + ')' if state['mode_reason'] else ''}"
-        lines.append(f"root: {safe(root['path'])}{shown}, {sum(root['sources'].values())} sources")
-        if root["held"] is not None:
-            held = root["held"]
-            lines.append(
-                f"  brake: {held['gone']} sources went at once before {held['since']}; their derivatives are kept:"
-                " `watcherd prune` removes them"
-            )
-    for failure in overall["failures"]:
-        reason = f"{failure['reason']}: {failure['detail']}" if failure["detail"] else failure["reason"]
-        lines.append(f"  {failure['state']}: {safe(failure['source'])}: {safe(reason)}")
-    return "\n".join(lines)
-
-
-def _queue_text(daemon: dict[str, Any] | None) -> str:
-    if daemon is None:
-        raise Stop(Exit.UNREACHABLE, "no daemon runs with this state directory: only a running one has a queue")
-    lines = [f"in hand: {safe(one['source'])} ({one['phase']}, {one['seconds']:.1f} s)" for one in daemon["in_hand"]]
-    lines += [
-        f"next: {safe(job['source'])} ({job['class']}: {job['why']}; waits for {job['waiting_s']:.1f} s)"
-        for job in daemon["upcoming"]
-    ]
-    depth = ", ".join(f"{number} {job_class}" for job_class, number in daemon["queue"].items() if number)
-    lines.append(
-        f"queued in memory: {depth or 'nothing'}; settling: {daemon['settling']}; waiting: {daemon['waiting']}"
-    )
     return "\n".join(lines)

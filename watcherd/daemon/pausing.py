@@ -174,7 +174,10 @@ class Pausing:
         quiet = is_quiet(spans, minute)
         if quiet is not self._is_quiet:
             self._is_quiet = quiet
-            log.info("quiet.began" if quiet else "quiet.ended", allow=self._core.settings.daemon.quiet_hours_allow)
+            if quiet:
+                log.info("quiet.began", allow=self._core.settings.daemon.quiet_hours_allow)
+            else:
+                log.info("quiet.ended", allow=self._core.settings.daemon.quiet_hours_allow)
         self._next_look_s = next_look_s(spans, moment.wall_s, minute, local.tm_sec + moment.wall_s % 1)
 
     def _hold(self) -> bool:

@@ -226,6 +226,12 @@ class Queries:
         """Incomplete, rejected, failed and quarantined sources, the latest first."""
         return self._entries(f"{_SOURCES} WHERE s.failure IS NOT NULL ORDER BY s.failure DESC LIMIT ?", limit)
 
+    def failures_by_reason(self) -> list[tuple[State, str, int]]:
+        """How many sources are in each failing state for each reason, the most frequent first."""
+        sql = """SELECT state, coalesce(reason, ''), count(*) FROM source WHERE failure IS NOT NULL
+            GROUP BY state, reason ORDER BY 3 DESC, 1, 2"""
+        return [(STATES[state], reason, number) for state, reason, number in self._rows(sql)]
+
     def counts(self) -> dict[int, dict[State, int]]:
         """How many sources each root has in each state (states without any are left out)."""
         counted: dict[int, dict[State, int]] = {}

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from watcherd.settings import LogLevel
 
-ALWAYS = frozenset({"exc_info"})
-"""Fields that any event may have besides its own: a traceback."""
+ALWAYS = frozenset({"exc_info", "repeated"})
+"""Fields that any event may have besides its own: a traceback; how many lines like it were left out before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

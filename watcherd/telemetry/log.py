@@ -8,7 +8,7 @@ for instance when a reload changes the level. Without it, events from INFO up go
 
 A name in a log line was chosen by a stranger: nothing that is not printable leaves here unescaped, so a file name can
 neither begin a line of its own nor talk to a terminal. A stream that refuses a line (full disk, closed pipe) costs that
-line and nothing else.
+line and nothing else. The same warning again and again is written now and then (`repeats.py`).
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -26,6 +27,7 @@ import structlog
 from watcherd.model import Source
 from watcherd.settings import LogFormat, LogLevel, LogSettings
 from watcherd.telemetry.events import ALWAYS, EVENTS
+from watcherd.telemetry.repeats import Repeats
 
 Fields = MutableMapping[str, Any]
 
@@ -52,6 +54,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None, *, strict: bo
     as_json = settings.format is LogFormat.JSON or (settings.format is LogFormat.AUTO and not _target.is_terminal)
     _rules.severity = _SEVERITY[settings.level]
     _rules.strict = strict
+    _rules.repeats = Repeats()
     _rules.render = _json if as_json else _Console(colours=_target.is_terminal and not os.environ.get("NO_COLOR"))
     _listen_to_libraries()
 
@@ -75,6 +78,7 @@ class _Rules:
     severity = _SEVERITY[LogLevel.INFO]
     strict = False
     render: Any = None
+    repeats = Repeats()
 
 
 def _process(_logger: object, level: str, event: Fields) -> str:
@@ -83,6 +87,11 @@ def _process(_logger: object, level: str, event: Fields) -> str:
         raise structlog.DropEvent
     if _rules.strict:
         check(level, event)
+    repeated = _rules.repeats.left_out(level, event, time.monotonic())
+    if repeated is None:
+        raise structlog.DropEvent
+    if repeated:
+        event["repeated"] = repeated
     if event.get("exc_info"):
         structlog.processors.format_exc_info(None, level, event)  # becomes the field "exception"
     name = event.pop("event", "")
