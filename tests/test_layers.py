@@ -14,7 +14,7 @@ LEAVES = {"watcherd.backfill", "watcherd.model", "watcherd.naming", "watcherd.se
 BETWEEN_STAGES = {
     *(
         (f"watcherd.watch.{name}", "derivatives")
-        for name in ("hands", "reading", "writing", "tidying", "making", "relocating", "following", "orphans")
+        for name in ("hands", "reading", "writing", "tidying", "making", "relocating", "following", "orphans", "noting")
     ),
     ("watcherd.pool.worker", "imaging"),
     ("watcherd.pool.requests", "queue"),  # the library's pool retries as the daemon does

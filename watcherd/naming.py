@@ -50,12 +50,26 @@ class DerivativeName:
 
 def derivative_name(source_name: bytes, variant: str, extension: str) -> bytes:
     """The file name of a derivative: at most 255 bytes, whatever the source is called."""
-    suffix = f".{variant}.{extension}".encode()
+    return _fitted(source_name, f".{variant}.{extension}".encode())
+
+
+def _fitted(source_name: bytes, suffix: bytes) -> bytes:
     room = NAME_MAX_BYTES - len(suffix)
     if len(source_name) <= room:
         return source_name + suffix
     tag = b"~" + hashlib.sha256(source_name).hexdigest()[:_CUT_HASH_DIGITS].encode()
     return _cut(source_name, room - len(tag)) + tag + suffix
+
+
+NOTE_SUFFIX = b".watcherd-error.txt"
+NOTE_MARK = b"watcherd/1 note"
+"""The last line of a note by which it is known to be ours."""
+
+
+def note_path(source_path: bytes) -> bytes:
+    """The path of the note beside a source that cannot be done."""
+    directory, slash, name = source_path.rpartition(b"/")
+    return directory + slash + _fitted(name, NOTE_SUFFIX)
 
 
 def parse_derivative_name(name: bytes, known: Iterable[tuple[str, str]]) -> DerivativeName | None:

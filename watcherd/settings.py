@@ -97,6 +97,7 @@ class RootSettings:
     max_age_s: float = 0.0
     mode: ModeWanted = ModeWanted.AUTO
     scan_interval_s: float = 0.0
+    error_notes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,12 +23,14 @@ from watcherd.model import (
     Stamp,
     Vanished,
 )
-from watcherd.naming import Mark
+from watcherd.naming import Mark, note_path
 from watcherd.pool.crew import FrameCame, WorkerEnded
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.processes import Ending
 from watcherd.watch.following import Arrived, Carried, Follow, Followed, Move
 from watcherd.watch.hands import (
+    Annotate,
+    Annotated,
     Collect,
     Collected,
     Fate,
@@ -184,6 +186,11 @@ class Outside:
                 return OrphansFound(root=self.root, ticket=ticket, orphans=(), folders=())
             case Follow():
                 return self._follow(request)
+            case Annotate(ticket=ticket, path=path, text=text):
+                self.disk.pop(note_path(path), None)
+                if text is not None:
+                    self.disk[note_path(path)] = File(text, self.stamp_of(text))
+                return Annotated(root=self.root, ticket=ticket, done=True)
             case Probe(ticket=ticket):
                 number = self.faults.get("probe", 0)
                 return Probed(root=self.root, ticket=ticket, ok=not number, errno=number)

@@ -21,6 +21,7 @@ from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.intake import Intake
 from watcherd.daemon.moves import Moves
+from watcherd.daemon.notes import Notes
 from watcherd.daemon.outcomes import Outcomes, Settling
 from watcherd.daemon.recovery import Recovery
 from watcherd.daemon.scans import Scans
@@ -38,6 +39,7 @@ from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import (
+    Annotated,
     Broken,
     Collected,
     Fault,
@@ -91,6 +93,7 @@ class Core:
         self.failure: str | None = None
         self.modes = Modes()
         self.tickets = count(1)
+        self.notes = Notes(ledger=ledger, roots=self.roots, tickets=self.tickets)
         self.paused: Callable[[int], str | None] = lambda _: None
         """Why nothing at all is begun in a root, though it could be."""
         self.rests: Callable[[int], bool] = lambda _: False
@@ -178,9 +181,11 @@ class Core:
             gone=self.departures.gone,
             remove_derivatives=self.departures.remove_derivatives,
             remove_superseded=self.departures.remove_superseded,
+            note=self.notes.ended,
         )
 
     def _connect_recovery(self) -> None:
+        self.departures.noted, self.scans.noted = self.notes.gone, self.notes.bring
         self.recovery = Recovery(
             ledger=self.ledger,
             force=self.force,
@@ -349,6 +354,7 @@ class Core:
             or self.queue.wants()
             or self.departures.asked_now
             or len(self.moves)
+            or self.notes.asked
         )
 
     def next_deadline(self) -> float | None:
@@ -368,6 +374,8 @@ class Core:
     def _take(self, item: object, moment: Moment) -> list[Effect]:
         if getattr(item, "root", next(iter(self.roots), None)) not in self.roots:
             return self._late(item, moment)
+        if isinstance(item, Fault | Broken):
+            self.notes.answered(item.ticket)
         match item:
             case Change(kind=kind):
                 self.totals.events[kind] += 1
@@ -382,6 +390,8 @@ class Core:
                 return self.scans.observed(item, moment)
             case Stats() | Removed() | Followed() | OrphansFound():
                 return self.answers.looked(item, moment)
+            case Annotated():
+                self.notes.answered(item.ticket)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self.answers.for_attempts(item, moment)
             case Probed() | Recognised() | MountsChanged():

@@ -64,6 +64,8 @@ class Departures:
         self._removing: dict[int, tuple[_Removal, ...]] = {}
         self._held: dict[int, float] = {}
         self._unseen: set[int] = set()
+        self.noted: Callable[[Source], list[Effect]] = lambda _: []
+        """What becomes of the note beside a source that is gone."""
         self.back: Callable[[Source, Moment], list[Effect]] | None = None
         """Where a source goes that is there again: handed in by the composition root."""
 
@@ -203,6 +205,7 @@ class Departures:
             if entry is None or entry.gone_at_s is None:
                 continue
             if isinstance(found, Vanished):
+                effects += self.noted(source)
                 removals += self._forget(entry)
             elif isinstance(found, Stamp) and self.back is not None:
                 effects += self.back(source, moment)

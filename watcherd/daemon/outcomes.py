@@ -61,6 +61,7 @@ class Settling:
     gone: Callable[[Source, Moment], None]
     remove_derivatives: Callable[[Entry], list[Effect]]
     remove_superseded: Callable[[Entry, Entry], list[Effect]]
+    note: Callable[[Source], list[Effect]]
 
 
 class Outcomes:
@@ -196,7 +197,7 @@ class Outcomes:
         if isinstance(outcome, Disturbed):
             self._dirty.add(source)
         outdated = self._outdated.pop(source, None)
-        effects = self._settling.remove_derivatives(outdated) if outdated else []
+        effects = self._settling.note(source) + (self._settling.remove_derivatives(outdated) if outdated else [])
         before, now = self._superseded.pop(source, None), self._ledger.entry(source)
         if before is not None and now is not None:
             effects += self._settling.remove_superseded(before, now)

@@ -50,6 +50,7 @@ class Refitting:
         self._build(surveyed, decoders_and_limits)
         self._take_over(settings, decoders_and_limits)
         removed = [number for number in core.roots if number not in surveyed]
+        before = {number: root.settings.error_notes for number, root in core.roots.items()}
         removed_paths = tuple(core.roots[number].path for number in removed)
         for number in removed:
             self._remove(number)
@@ -64,7 +65,7 @@ class Refitting:
             rescanned=tuple(root.path for root in rescanned),
             changed=reach.changed(now, settings),
             restart=restart,
-            effects=tuple(AskScanner(root=root.number, directory=b"") for root in rescanned),
+            effects=(*(AskScanner(root=root.number, directory=b"") for root in rescanned), *self._notes(before)),
         )
 
     def due(self, moment: Moment) -> None:  # noqa: ARG002  every pass
@@ -120,6 +121,12 @@ class Refitting:
         looks = self._parts.rooms[root.number].refit(root, seen_by=self._core.force.seen_by)
         self._core.refit_root(root, anew=looks)
         return looks
+
+    def _notes(self, before: dict[int, bool]) -> list[Effect]:
+        """What follows for the error notes of the roots that were there before and are still."""
+        there = {number: root.settings.error_notes for number, root in self._core.roots.items() if number in before}
+        changed = [number for number, wanted in there.items() if wanted is not before[number]]
+        return [effect for number in changed for effect in self._core.notes.switched(number)]
 
     def _remove(self, number: int) -> None:
         self._core.drop_root(number)

@@ -66,6 +66,8 @@ class Scans:
         self._totals = totals
         self._forecasts = forecasts
         self._tickets = tickets
+        self.noted: Callable[[int], list[Effect]] = lambda _: []
+        """What a comparison of a root brings about for its notes."""
         self.begun: set[int] = set()
         """Roots whose first scan is queued."""
         self.modes: dict[int, str] = {}
@@ -128,7 +130,7 @@ class Scans:
                     self._ledger.set_identity(item.root, item.identity)
                 if not item.directory:
                     self._departures.seen_whole(item.root)
-                return []
+                return self.noted(item.root)
             case ScanResult.ROOT_EMPTIED:
                 if self._conditions.runnable(item.root):  # else it was said before
                     log.warning("root.emptied", root=self._roots[item.root].path)

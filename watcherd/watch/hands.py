@@ -25,6 +25,7 @@ from watcherd.derivatives.publish import Item
 from watcherd.watch import following, orphans, reading, relocating, sighting, tidying, writing
 from watcherd.watch.following import Follow, Followed
 from watcherd.watch.orphans import FindOrphans, OrphansFound
+from watcherd.watch.noting import Annotate, Annotated, annotate
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
@@ -33,6 +34,8 @@ from watcherd.watch.tidying import Fate, Remove, Removed, Rename, Renamed
 from watcherd.watch.writing import Probe, Probed, Publish, Published, Touch, Touched
 
 __all__ = [
+    "Annotate",
+    "Annotated",
     "Broken",
     "Collect",
     "Collected",
@@ -83,7 +86,19 @@ class Broken:
 
 
 Request = (
-    StatMany | Fetch | Collect | Publish | Remove | Rename | Relocate | Follow | FindOrphans | Probe | Recognise | Touch
+    StatMany
+    | Fetch
+    | Collect
+    | Publish
+    | Remove
+    | Rename
+    | Relocate
+    | Follow
+    | FindOrphans
+    | Annotate
+    | Probe
+    | Recognise
+    | Touch
 )
 Reply = (
     Stats
@@ -98,6 +113,7 @@ Reply = (
     | Probed
     | Recognised
     | Touched
+    | Annotated
     | Refused
     | Fault
     | Broken
@@ -202,6 +218,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = following.follow(place, request)
         case FindOrphans():
             reply = orphans.find(place, request)
+        case Annotate():
+            reply = annotate(place, request)
         case Probe():
             reply = writing.probe(place, request)
         case Recognise():

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
 
+from watcherd.naming import NOTE_SUFFIX
+
 
 class Why(StrEnum):
     """Why a name does not count."""
@@ -24,6 +26,7 @@ class Why(StrEnum):
     BACKUP = "backup"
     LITTER = "litter"
     EXCLUDED = "excluded"
+    NOTE = "note"
 
 
 Globs = re.Pattern[str]
@@ -164,6 +167,8 @@ def _why_file(name: bytes, *, hidden: bool) -> Why | None:
     low = name.lower()
     if low.endswith(_TEMPORARY_ENDINGS) or low.startswith(_TEMPORARY_BEGINNINGS) or _TEMPORARY_FORMS.fullmatch(low):
         return Why.TEMPORARY
+    if low.endswith(NOTE_SUFFIX):
+        return Why.NOTE
     if _BACKUP_FORMS.fullmatch(low):
         return Why.BACKUP
     return Why.LITTER if low in _LITTER or low.endswith(_LITTER_ENDINGS) else None
