@@ -14,7 +14,7 @@ from watcherd.daemon.control import Request
 from watcherd.daemon.pause_verbs import pause_verbs
 from watcherd.daemon.pausing import ALLOWED, EVERYTHING, Pauses, Pausing, held_lanes, keep, load
 from watcherd.daemon.tally import Scope
-from watcherd.daemon.verbs import Refusal
+from watcherd.daemon.verbs import Refusal, hasten
 from watcherd.model import JobClass, Source, State
 from watcherd.settings import DaemonSettings, QuietWork, Settings
 
@@ -212,7 +212,7 @@ def test_what_waits_for_the_end_of_quiet_hours_is_hastened_by_a_scan_that_a_pers
     world.put(b"a.jpg", b"a")
     world.put(b"sub/b.jpg", b"b")
     held.run(5)
-    world.core.hasten(world.moment, Scope(places=(Source(world.root, b"sub"),)))
+    hasten(world.core, world.moment, Scope(places=(Source(world.root, b"sub"),)))
     held.run(2)
 
     assert world.rendered == [b"b"]

@@ -27,6 +27,7 @@ class FakeLedger:
     path: str = "/state/ledger.db"
     is_full: bool = False
     commits: int = 0
+    has_uncommitted: bool = False
 
     def commit(self) -> None:
         if self.is_full:

@@ -28,7 +28,7 @@ from watcherd.daemon.scans import Scans
 from watcherd.daemon.tally import Scope, Tally
 from watcherd.daemon.totals import Totals
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Change, JobClass
+from watcherd.model import Change
 from watcherd.pool.admission import Admission
 from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
@@ -275,14 +275,6 @@ class Core:
         waiting = self.outcomes.waiting_in(scope)
         self._take_up(waiting, moment)
         return len(waiting)
-
-    def hasten(self, moment: Moment, scope: Scope) -> None:
-        """In quiet hours: what waits in a scope is asked for by a person now, and need not wait for their end."""
-        for source in self.queue.sources():
-            if scope.covers(source) and self.rests(source.root):
-                entry = self.ledger.entry(source)
-                if entry is not None and entry.stamp is not None and entry.job_class is not JobClass.MANUAL:
-                    self.intake.enqueue(source, entry.stamp, entry, JobClass.MANUAL, moment)
 
     def _take_up(self, jobs: Iterable[Job], moment: Moment) -> None:
         """Queue jobs whose time has come, unless something else has become of their sources meanwhile.

@@ -123,7 +123,7 @@ class Verbs:
             text = f"{'; '.join(reasons)}; the daemon goes on by itself when that is over"
             scan.connection.send({"counts": tally.close(scan.ticket), "unfinished": text}, last=True)
             return True
-        self._core.hasten(moment, scope)
+        hasten(self._core, moment, scope)
         left = self._core.left_in(scope)
         if not left and not tally.scanning(scan.ticket):
             left = self._core.retry_now(moment, scope)
@@ -175,6 +175,15 @@ class Verbs:
         if source is None:
             raise Refusal(f"{os.fsdecode(path)} is not below a folder that this daemon watches")
         return source
+
+
+def hasten(core: Core, moment: Moment, scope: Scope) -> None:
+    """In quiet hours: what waits in a scope is asked for by a person now, and need not wait for their end."""
+    for source in core.queue.sources():
+        if scope.covers(source) and core.rests(source.root):
+            entry = core.ledger.entry(source)
+            if entry is not None and entry.stamp is not None and entry.job_class is not JobClass.MANUAL:
+                core.intake.enqueue(source, entry.stamp, entry, JobClass.MANUAL, moment)
 
 
 class Refusal(Exception):  # noqa: N818  an answer
