@@ -69,7 +69,7 @@ class _Output:
     fates: Counter[str] = field(default_factory=Counter)
 
     def finding(self, told: dict[str, str]) -> None:
-        from watcherd.cli.query_verbs import safe  # noqa: PLC0415 - not for --help
+        from watcherd.cli.asking import safe  # noqa: PLC0415 - not for --help
 
         self.fates[told["fate"]] += 1
         if self.as_json:

@@ -80,7 +80,7 @@ class _Output:
     conditions: Counter[str] = field(default_factory=Counter)
 
     def finding(self, found: _Finding) -> None:
-        from watcherd.cli.query_verbs import safe  # noqa: PLC0415 - not for --help
+        from watcherd.cli.asking import safe  # noqa: PLC0415 - not for --help
 
         self.conditions[found.condition] += 1
         if self.as_json:

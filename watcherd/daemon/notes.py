@@ -39,6 +39,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.READ_ERROR: _ASK,
     Reason.WRITE_ERROR: _ASK,
     Reason.INTERRUPTED: _ASK,
+    Reason.LAYOUT: _ASK,
 }
 """What an uploader can do, by reason."""
 

@@ -24,8 +24,8 @@ from typing import assert_never
 from watcherd.derivatives.publish import Item
 from watcherd.watch import following, orphans, reading, relocating, sighting, tidying, writing
 from watcherd.watch.following import Follow, Followed
-from watcherd.watch.orphans import FindOrphans, OrphansFound
 from watcherd.watch.noting import Annotate, Annotated, annotate
+from watcherd.watch.orphans import FindOrphans, OrphansFound
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
