@@ -26,7 +26,10 @@ _LIVE_SECTIONS = {
     "limits": "max_bytes max_pixels max_side max_frames",
     "pool": "workers cpu_limit memory_bytes recycle_after_jobs recycle_above_bytes timeout_s boot_timeout_s",
     "retry": "max_faults max_interruptions first_delay_s max_delay_s",
-    "daemon": "rescan_interval_s forget_after_s metrics_interval_s drain_timeout_s brake_share brake_floor brake_grace_s quiet_hours quiet_hours_allow",
+    "daemon": (
+        "rescan_interval_s forget_after_s metrics_interval_s drain_timeout_s quiet_hours quiet_hours_allow"
+        " brake_share brake_floor brake_grace_s"
+    ),
     "log": "format level",
 }
 _RESTART = {
