@@ -47,11 +47,10 @@ def test_one_screen_tells_how_it_goes(world: World) -> None:
         world.slow.add(name)
         world.put(name + b".jpg", name)
     world.run(2)
-    world.core.scans.modes[world.root] = "events"
     lines = overall_text(told(world)).splitlines()
 
     assert lines[0].startswith(f"daemon: pid {os.getpid()}, up for 1 d 1 h; 2 working")
-    assert "root: /photos [online], 12,348 sources" in lines
+    assert "root: /photos [online], scan (its watches are not in place yet), 12,348 sources" in lines
     assert "queue: 1 upload (oldest 1.5 s); 0 settling, 0 waiting for a retry or for memory" in lines
     assert "pace: 0.0 a second; 5 left: nothing has ended in the last minutes" in lines
     assert "workers: 2 of 2" in lines
@@ -63,11 +62,10 @@ def test_one_screen_tells_how_it_goes(world: World) -> None:
 
 def test_a_root_that_is_away_says_why_and_how_it_is_seen(world: World) -> None:
     world.carry_out(world.core.conditions.emptied(world.root, world.moment))
-    world.core.scans.modes[world.root] = "scans"
     (line,) = [line for line in overall_text(told(world)).splitlines() if line.startswith("root:")]
 
     assert "[offline: " in line
-    assert "seen by comparisons only" in line
+    assert "scan (its watches are not in place yet)" in line
 
 
 def test_pauses_and_reloads_that_failed_are_shown(world: World) -> None:

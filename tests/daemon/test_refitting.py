@@ -22,9 +22,16 @@ class Watchers:
 
     def __init__(self, roots: set[int]) -> None:
         self.roots = roots
+        self.vigil = self
+        self.begun_anew: list[int] = []
 
-    def watch(self, root: int) -> None:
+    def refit(self, now: float) -> None:
+        """Nothing is due here."""
+
+    def watch(self, root: int, now: float | None = None) -> None:
         self.roots.add(root)
+        if now is not None:
+            self.begun_anew.append(root)
 
     def unwatch(self, root: int) -> None:
         self.roots.remove(root)

@@ -29,18 +29,15 @@ class Shell:
         self.write("")
         self.applied: list[Settings] = []
         self.busy = False
-        self.hung: frozenset[str] = frozenset()
         self._came: list[object] = []
         self._has_come = threading.Semaphore(0)
         origin = Origin(file=str(self.file), watch=(), state_dir=str(folder / "state"))
         self.reloads = Reloads(
             origin=origin,
-            places=origin.read(seen=frozenset()).places,
             apply=self._apply,
             post=self._post,
             notifier=Notifier({}),
             summary=lambda: "all is well",
-            hung=lambda: self.hung,
             seen=frozenset,
         )
 
@@ -140,26 +137,17 @@ def test_a_reading_that_takes_too_long_is_given_up_and_its_end_is_ignored(shell:
     assert "did not answer" in client.answers[0]["error"]
 
 
-def test_a_root_that_hangs_is_not_looked_at(shell: Shell) -> None:
-    shell.hung = frozenset({str(shell.root)})
-    shell.root.rmdir()  # whoever looked would see that it is not there
-    shell.ask()
-    shell.take()
-
-    assert [root.path for settings in shell.applied for root in settings.roots] == [str(shell.root)]
-
-
 def test_an_old_reading_means_nothing(shell: Shell) -> None:
-    stranger: Any = Read(number=7, reading=None)
+    stranger: Any = Read(number=7, settings=None)
 
     assert shell.reloads.came(stranger, NOW) == []
     assert shell.reloads.last is None
 
 
-def test_places_follow_links(shell: Shell, tmp_path: Path) -> None:
+def test_roots_are_resolved_as_at_the_start(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(shell.root)
     shell.file.write_text(f'[[roots]]\npath = "{tmp_path / "link"}"\n', encoding="utf-8")
     shell.ask()
     shell.take()
 
-    assert shell.reloads.places == {str(tmp_path / "link"): str(shell.root)}
+    assert [root.path for root in shell.applied[0].roots] == [str(shell.root)]

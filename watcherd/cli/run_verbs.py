@@ -29,12 +29,11 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
         raise Stop(Exit.USAGE, "nothing to watch: give a folder with --watch DIR, or a file with --config FILE")
     folder = state_directory(state_dir)
     origin = Origin(file=config, watch=tuple(watch), state_dir=folder)
-    reading = origin.read(seen=seen_roots(folder) | seen_mirrors(folder))
-    settings = reading.settings
+    settings = origin.read(seen=seen_roots(folder) | seen_mirrors(folder))
     configure(settings.log)
     with hold(folder) as state:
         if config:
             names = [variant.name for variant in settings.variants]
             log = get_logger()
             log.info("config.loaded", file=os.path.abspath(config), roots=len(settings.roots), variants=names)
-        return lifecycle.run(reading, state, origin)
+        return lifecycle.run(settings, state, origin)

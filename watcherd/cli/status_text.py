@@ -97,11 +97,11 @@ def _root(root: Told, now: Told | None) -> str:
     if now is None:
         return f"root: {safe(root['path'])}, {sources}"
     reason = f": {now['reason']}" if now["reason"] else ""
-    mode = {"events": "", "scans": ", seen by comparisons only", "starting": ", not watched yet"}[now["mode"]]
+    mode = f", {now['mode']}{' (' + now['mode_reason'] + ')' if now['mode_reason'] else ''}"
     scan = now["last_scan"]
     ago = f"; compared {length(max(0.0, time.time() - scan['at_s']))} ago" if scan else ""
     unreadable = f", {scan['unreadable']} could not be looked at" if scan and scan["unreadable"] else ""
-    return f"root: {safe(root['path'])} [{now['state']}{safe(reason)}{mode}], {sources}{ago}{unreadable}"
+    return f"root: {safe(root['path'])} [{now['state']}{safe(reason)}]{safe(mode)}, {sources}{ago}{unreadable}"
 
 
 def _queue(daemon: Told) -> str:

@@ -8,9 +8,10 @@ import time
 
 from watcherd import __version__
 from watcherd.daemon.composition import Composition
-from watcherd.daemon.origin import Origin, Reading
+from watcherd.daemon.origin import Origin
 from watcherd.daemon.shell import Shell
 from watcherd.daemon.statedir import StateDirectory
+from watcherd.settings import Settings
 from watcherd.telemetry.log import get_logger
 
 log = get_logger()
@@ -18,13 +19,13 @@ log = get_logger()
 EXIT_OK, EXIT_FAILED = 0, 1
 
 
-def run(reading: Reading, state: StateDirectory, origin: Origin) -> int:
+def run(settings: Settings, state: StateDirectory, origin: Origin) -> int:
     """Run the daemon until it is told to end. The caller holds the lock. Returns the exit code."""
     started = time.monotonic()
     log.info("daemon.starting", version=__version__, pid=os.getpid(), state_dir=state.path, config=origin.file)
-    with Composition(reading.settings, state, reading.settings.roots, patient=True) as parts:
+    with Composition(settings, state, settings.roots, patient=True) as parts:
         log.info("ledger.opened", path=parts.ledger.path, size_bytes=os.path.getsize(parts.ledger.path))
-        failure = Shell(parts, reading, origin, started).serve()
+        failure = Shell(parts, origin, started).serve()
     if failure is not None:
         hint = "see the lines before this one; the service manager decides whether to start again"
         log.error("daemon.failed", operation="run", cause=failure, hint=hint)

@@ -4,19 +4,11 @@ Not responsible for: reading itself (`config/`), nor for when it is done (`reloa
 that are named, so it can take as long as the slowest of them.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 
 from watcherd import config
 from watcherd.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Settings that were read and checked; `places`: each root's path as it was written -> its real path."""
-
-    settings: Settings
-    places: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +19,11 @@ class Origin:
     watch: tuple[str, ...]
     state_dir: str
 
-    def read(self, *, seen: Container[str], hanging: Mapping[str, str] | None = None) -> Reading:
-        """Read, check, and look at the folders: those in `seen` may be missing.
-
-        `hanging` are roots that do not answer and are not looked at: path as it was written -> real path. Raises
-        ConfigError.
-        """
+    def read(self, *, seen: Container[str]) -> Settings:
+        """Read, check, and look at the folders: those in `seen` may be missing, or not answer. Raises ConfigError."""
         settings = config.load(self.file) if self.file else Settings()
         settings = config.from_command_line(self.watch, settings)
         if not settings.roots and self.file:
             message = "nothing to watch: add a [[roots]] table with a path, or give a folder with --watch"
             raise config.ConfigError([config.Problem(file=self.file, line=1, message=message)])
-        checked = config.validate(settings, self.state_dir, file=self.file, may_be_missing=seen, hanging=hanging)
-        written = (root.path for root in settings.roots)
-        return Reading(settings=checked, places=dict(zip(written, (root.path for root in checked.roots), strict=True)))
+        return config.validate(settings, self.state_dir, file=self.file, may_be_missing=seen)

@@ -21,14 +21,15 @@ class Reach(StrEnum):
 
 
 _LIVE_SECTIONS = {
-    "roots": "path variants on_delete ignore error_notes backfill min_free_bytes svg layout subfolder mirror",
+    "roots": "path variants on_delete ignore error_notes backfill min_free_bytes svg layout subfolder mirror"
+    " hidden min_bytes max_bytes max_age_s mode scan_interval_s",
     "settle": "closed_quiet_s open_quiet_s network_quiet_s max_wait_s incomplete_grace_s",
     "limits": "max_bytes max_pixels max_side max_frames",
     "pool": "workers cpu_limit memory_bytes recycle_after_jobs recycle_above_bytes timeout_s boot_timeout_s",
     "retry": "max_faults max_interruptions first_delay_s max_delay_s",
     "daemon": (
         "rescan_interval_s forget_after_s metrics_interval_s drain_timeout_s quiet_hours quiet_hours_allow"
-        " brake_share brake_floor brake_grace_s"
+        " brake_share brake_floor brake_grace_s scan_rate full_scan_interval_s"
     ),
     "log": "format level",
 }

@@ -38,6 +38,7 @@ class Refitting:
         self._parts = parts
         self._core = parts.core
         self._health = health
+        self._vigil = health.vigil
         self._leaving: set[int] = set()
 
     def apply(self, wanted: Settings, moment: Moment) -> Refitted:
@@ -54,11 +55,12 @@ class Refitting:
         removed_paths = tuple(core.roots[number].path for number in removed)
         for number in removed:
             self._remove(number)
-        rescanned = [root for root in surveyed.values() if root.number in core.roots and self._refit(root)]
+        rescanned = [root for root in surveyed.values() if root.number in core.roots and self._refit(root, moment.now)]
         added = [root for root in surveyed.values() if root.number not in core.roots]
         for root in added:
             self._add(root, moment)
         parts.drop_nested()
+        self._vigil.refit(moment.now)
         return Refitted(
             added=tuple(root.path for root in added),
             removed=removed_paths,
@@ -92,16 +94,24 @@ class Refitting:
     # ---- one root
 
     def _build(self, surveyed: dict[int, WatchedRoot], decoders_and_limits: int) -> None:
-        """The rooms of roots that have none: the one thing that can fail, so it comes first."""
+        """Every new claim, and the rooms of roots that have none: the one thing that can fail, so it comes first."""
         rooms = self._parts.rooms
         new = [root for number, root in surveyed.items() if number not in rooms]
+        going = [one for number, one in rooms.items() if number not in surveyed]
         built: dict[int, RootRooms] = {}
+        for one in going:
+            one.give_way()
         try:
+            for number, root in surveyed.items():
+                if number in rooms:
+                    rooms[number].claim(root)
             for root in new:
                 built[root.number] = RootRooms(root, self._parts.house, seen_by=decoders_and_limits)
         except Exception:
             for one in built.values():
                 one.close()
+            for one in going:
+                one.claim(one.root)
             raise
         for number, one in built.items():
             one.start()
@@ -116,10 +126,13 @@ class Refitting:
         self._core.add_root(root, moment)
         self._health.watch(root.number)  # its scan follows once events arrive
 
-    def _refit(self, root: WatchedRoot) -> bool:
+    def _refit(self, root: WatchedRoot, now: float) -> bool:
         """Whether the root has to be scanned for it."""
+        before = self._core.roots[root.number].settings.mode
         looks = self._parts.rooms[root.number].refit(root, seen_by=self._core.force.seen_by)
         self._core.refit_root(root, anew=looks)
+        if root.settings.mode is not before and self._core.conditions.runnable(root.number):
+            self._vigil.watch(root.number, now)
         return looks
 
     def _notes(self, before: dict[int, bool]) -> list[Effect]:

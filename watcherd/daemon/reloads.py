@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from watcherd.config import ConfigError
 from watcherd.daemon.control import Connection
 from watcherd.daemon.effects import Effect, Moment
-from watcherd.daemon.origin import Origin, Reading
+from watcherd.daemon.origin import Origin
 from watcherd.daemon.refitting import Refitted
 from watcherd.daemon.statedir import Busy
 from watcherd.settings import Settings
@@ -31,7 +31,7 @@ class Read:
     """The configuration was read, or something is wrong with it: (file, line, message)."""
 
     number: int
-    reading: Reading | None
+    settings: Settings | None
     wrong: tuple[tuple[str, int, str], ...] = ()
 
 
@@ -46,15 +46,13 @@ class LastReload:
 
 @dataclass(slots=True, kw_only=True)
 class Reloads:
-    """The reloads of one run. `hung` tells which roots do not answer, `seen` those that may be missing (real paths)."""
+    """The reloads of one run. `seen` tells the roots and mirrors that may be missing (real paths)."""
 
     origin: Origin
-    places: Mapping[str, str]
     apply: Callable[[Settings, Moment], Refitted]
     post: Callable[[object], None]
     notifier: Notifier
     summary: Callable[[], str]
-    hung: Callable[[], frozenset[str]]
     seen: Callable[[], frozenset[str]]
     last: LastReload | None = None
     _number: int = 0
@@ -72,23 +70,20 @@ class Reloads:
         self._since = moment.now
         self._number += 1
         self.notifier.reloading()
-        hung = self.hung()
-        hanging = {written: real for written, real in self.places.items() if real in hung}
-        arguments = (self._number, hanging, self.seen())
+        arguments = (self._number, self.seen())
         threading.Thread(target=self._read, args=arguments, name="config-reader", daemon=True).start()
 
     def came(self, item: object, moment: Moment) -> list[Effect]:
         """The reading has ended: apply it, or refuse it."""
         if not isinstance(item, Read) or item.number != self._number or self._since is None:
             return []  # it took too long, and that was said
-        if item.reading is None:
+        if item.settings is None:
             return self._refused(item.wrong, moment)
         try:
-            refitted = self.apply(item.reading.settings, moment)
+            refitted = self.apply(item.settings, moment)
         except Busy as error:
             return self._refused(((self.origin.file or "", 0, str(error)),), moment)
-        self.places = item.reading.places
-        self._reloaded(refitted, item.reading.settings, moment)
+        self._reloaded(refitted, item.settings, moment)
         return [*refitted.effects]
 
     def due(self, moment: Moment) -> float | None:
@@ -103,16 +98,16 @@ class Reloads:
 
     # ---- the thread
 
-    def _read(self, number: int, hanging: Mapping[str, str], seen: frozenset[str]) -> None:
+    def _read(self, number: int, seen: frozenset[str]) -> None:
         wrong: tuple[tuple[str, int, str], ...] = ()
-        reading = None
+        settings = None
         try:
-            reading = self.origin.read(seen=seen, hanging=hanging)
+            settings = self.origin.read(seen=seen)
         except ConfigError as error:
             wrong = tuple((problem.file, problem.line, problem.message) for problem in error.errors)
         except Exception as error:  # noqa: BLE001  the loop has to hear of it: no silent thread
             wrong = ((self.origin.file or "", 0, f"cannot be read: {type(error).__name__}: {error}"),)
-        self.post(Read(number=number, reading=reading, wrong=wrong))
+        self.post(Read(number=number, settings=settings, wrong=wrong))
 
     # ---- ends
 

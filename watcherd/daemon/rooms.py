@@ -117,10 +117,19 @@ class RootRooms:
 
     # ---- inside
 
-    def _take_over(self, root: WatchedRoot, seen_by: int) -> None:
+    def claim(self, root: WatchedRoot) -> None:
+        """Keep others out of where we are to work. Raises Busy."""
         for folder in {root.path, root.names.layout.tree} - self._claimed - {b""}:
             self._stack.enter_context(claim(folder))
             self._claimed.add(folder)
+
+    def give_way(self) -> None:
+        """Let another root of this very daemon have the place, inside of it or around it; what is in hand goes on."""
+        self._stack.close()
+        self._claimed.clear()
+
+    def _take_over(self, root: WatchedRoot, seen_by: int) -> None:
+        self.claim(root)
         if self._bound is not None:  # what it lies on was told anew since the root was surveyed
             root = replace(root, keeps_identity=self._bound.keeps_identity)
         self.root, self._seen_by = root, seen_by

@@ -70,15 +70,12 @@ class Scans:
         """What a comparison of a root brings about for its notes."""
         self.begun: set[int] = set()
         """Roots whose first scan is queued."""
-        self.modes: dict[int, str] = {}
-        """Of each root: `events`, or `scans` where the kernel tells of none."""
         self.last: dict[int, tuple[float, ScanEnded]] = {}
         """Of each root the last scan of the whole of it, and when it ended (wall seconds)."""
 
     def forget_root(self, root: int) -> None:
         """A root is not watched any more."""
         self.begun.discard(root)
-        self.modes.pop(root, None)
         self.last.pop(root, None)
 
     on_ended: Callable[[ScanEnded, Moment], None] | None = None
@@ -162,7 +159,6 @@ class Scans:
         path = self._roots[item.root].path
         if not isinstance(item, Doubt):
             self.begun.add(item.root)
-            self.modes[item.root] = "events" if isinstance(item, Watching) else "scans"
         match item:
             case Watching():
                 log.info("root.watching", root=path)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.control import Control, Request
-from watcherd.daemon.duties import Rescans
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.ending import Ending
 from watcherd.daemon.exposure import Exposure, Scrape
 from watcherd.daemon.health import Health
 from watcherd.daemon.metrics_line import MetricsLine
 from watcherd.daemon.mounting import MountTable
-from watcherd.daemon.origin import Origin, Reading
+from watcherd.daemon.origin import Origin
 from watcherd.daemon.pace import Pace
 from watcherd.daemon.pause_verbs import pause_verbs
 from watcherd.daemon.pausing import Pausing
@@ -31,11 +30,13 @@ from watcherd.daemon.status import Status, Told
 from watcherd.daemon.tally import Scope
 from watcherd.daemon.upkeep import Upkeep
 from watcherd.daemon.verbs import Refusal, Serve, Verbs
+from watcherd.daemon.vigil import Vigil
 from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.roots import RootState
+from watcherd.watch.hands import Touched
+from watcherd.watch.reports import Coverage, Felt, WatchFailed, Watching
 
 log = get_logger()
 
@@ -43,12 +44,13 @@ log = get_logger()
 class Shell:
     """One run's shell."""
 
-    def __init__(self, parts: Composition, reading: Reading, origin: Origin, started: float) -> None:
+    def __init__(self, parts: Composition, origin: Origin, started: float) -> None:
         core, loop = parts.core, parts.loop
         self._parts = parts
         self._started = started
         self._stack = ExitStack()
-        self._health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
+        self._vigil = Vigil(core=core, rooms=parts.rooms, carry_out=loop.carry_out)
+        self._health = Health(core=core, rooms=parts.rooms, carry_out=loop.carry_out, vigil=self._vigil)
         notifier = notify.Notifier()
         self._service = ServiceManager(core, notifier, self._summary, started)
         self._ending = Ending(core, self._service, loop)
@@ -58,17 +60,15 @@ class Shell:
         core.rests = self._pausing.rests
         self._reloads = Reloads(
             origin=origin,
-            places=reading.places,
             apply=self._apply,
             post=parts.inbox.post,
             notifier=notifier,
             summary=self._summary,
-            hung=self._hung,
-            seen=lambda: frozenset(os.fsdecode(path) for path in parts.ledger.roots().values()),
+            seen=self._seen,
         )
         pace = Pace(core.totals)
         self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
-        parts.duties += [Rescans(core, loop.carry_out), MetricsLine(core, parts.workers), self._health, self._service]
+        parts.duties += [self._vigil, MetricsLine(core, parts.workers), self._health, self._service]
         parts.duties += [self._ending, self._refitting, self._reloads, self._pausing, pace]
         self._open_doors()
 
@@ -85,7 +85,10 @@ class Shell:
         )
         self._stack.callback(exposure.close)
         self._stack.callback(MountTable(loop.selector).close)
-        loop.watch_anew = self._health.watch_anew
+        loop.watch_anew = self._vigil.watch
+        parts.core.scans.on_ended = self._vigil.scanned
+        for kind in (Watching, WatchFailed, Coverage, Felt, Touched):
+            loop.handle(kind, self._vigil.told)
         loop.handle(Signalled, self._signalled, in_stall=True)
         loop.handle(Request, self._requested(verbs), in_stall=True)
         loop.handle(Read, self._reloads.came)
@@ -107,7 +110,7 @@ class Shell:
         except LedgerError as error:
             core.failure = str(error)
         finally:
-            self._health.stop()
+            self._vigil.stop()
             self._stack.close()
         return core.failure
 
@@ -169,10 +172,11 @@ class Shell:
             "reload": last and {"at_s": last.at_s, "errors": list(last.errors), "restart": list(last.restart)},
         }
 
-    def _hung(self) -> frozenset[str]:
-        core = self._parts.core
-        hung = [root.path for number, root in core.roots.items() if core.conditions.state(number) is RootState.HUNG]
-        return frozenset(os.fsdecode(path) for path in hung)
+    def _seen(self) -> frozenset[str]:
+        """The roots and mirrors that the ledger knows: they are waited for where they are not there."""
+        ledger = self._parts.ledger
+        trees = {tree for root in ledger.roots() for _, tree, _ in ledger.layouts(root) if tree}
+        return frozenset(map(os.fsdecode, trees | set(ledger.roots().values())))
 
 
 @dataclass(slots=True)

@@ -92,7 +92,8 @@ class Status:
             "number": number,
             "state": str(core.conditions.state(number)),
             "reason": core.conditions.reason(number),
-            "mode": core.scans.modes.get(number, "starting"),
+            "mode": str(core.modes.choice(number).mode),
+            "mode_reason": core.modes.choice(number).reason,
             "network": core.roots[number].network,
             "variants": [variant.name for variant in core.roots[number].variants],
             "last_scan": last

@@ -60,6 +60,7 @@ class Vigil:
     watchers: dict[int, _Watcher] = field(default_factory=dict)
     sweeps: Sweeps = field(default_factory=Sweeps)
     _look_at: float = 0.0
+    _owed: set[int] = field(default_factory=set)
     _tickets: "count[int]" = field(default_factory=lambda: count(_FIRST_TICKET))
 
     # ---- beginning and end
@@ -72,6 +73,7 @@ class Vigil:
         self._learn(root, now, network=self.core.roots[root].network)
         if settings.mode is ModeWanted.SCAN:
             self._say_mode(root, self.core.modes.choice(root))
+            self.core.scans.begun.add(root)
             self.carry_out(AskScanner(root=root, directory=b"", manner=Manner.SWEEP))
             return
         self.watchers[root] = _Watcher(self.rooms[root].observer(), started_at=now)
@@ -169,6 +171,10 @@ class Vigil:
 
     def due(self, moment: Moment) -> float | None:
         """Begin the sweeps that are due, end the tests that take too long, replace observers that are not believed."""
+        for root in [root for root in self._owed if not self.core.rests(root)]:
+            self._owed.discard(root)
+            if root in self.core.roots:
+                self._sweep(root, moment, is_full=True)
         for sweep in self.sweeps.due(moment.now):
             self._sweep(sweep.root, moment, is_full=sweep.is_full)
         for root, watcher in self.watchers.items():
@@ -185,6 +191,10 @@ class Vigil:
     def _sweep(self, root: int, moment: Moment, *, is_full: bool) -> None:
         if not self.core.conditions.runnable(root):
             self.sweeps.scanned(root, moment.now, was_full=False)  # its return brings a scan
+            return
+        if self.core.rests(root):  # in a pause, or in quiet hours: made up for afterwards
+            self.sweeps.scanned(root, moment.now, was_full=False)
+            self._owed.add(root)
             return
         manner = Manner.SWEEP if is_full else Manner.QUICK_SWEEP
         self.carry_out(AskScanner(root=root, directory=b"", manner=manner))
