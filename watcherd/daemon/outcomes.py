@@ -186,7 +186,8 @@ class Outcomes:
                 pass  # its entry stays pending; it settles again
             case _:
                 assert_never(outcome)
-        outdated = outdated_of(before, self._ledger.entry(source), attempt.root.names.layout.number)
+        found = attempt.fetched.found if attempt.fetched else ()
+        outdated = outdated_of(before, self._ledger.entry(source), attempt.root.names.layout.number, found)
         if outdated is not None:
             self._outdated[source] = outdated
         self._log(attempt, outcome, moment)
