@@ -25,9 +25,9 @@ class Backfill:
     days: int | None = None
 
     def takes(self, stamp: Stamp, since_s: float) -> bool:
-        """Whether a file that a comparison found is to be done; `since_s`: when its root was met for the first time.
+        """Whether a file that the first look found is to be done; `since_s`: when its root was met for the first time.
 
-        One whose ctime is later has come since then: copying and moving set it, whatever they do to the mtime.
+        One whose ctime is later has come or changed while that look was under way, or before it was begun anew.
         """
         limit_s = since_s - self.days * _DAY_S if self.days is not None else self.newer_than_s
         if limit_s is None:

@@ -45,6 +45,30 @@ def test_what_was_there_before_is_left_out_and_what_comes_later_is_done(
     assert audit(watched, daemon.state).problems == []
 
 
+def test_neither_a_folder_moved_in_nor_other_permissions_nor_a_lost_ledger_mislead_the_backfill(
+    watched: Path, place: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    old = fill(watched / "old", 3)
+    album = fill(place / "album", 2, first=100)
+    daemon = daemon_at(config=_root(watched, backfill="none")).start()
+    daemon.wait_for("scan.ended", within_s=10)
+    assert daemon.stop() == 0
+    os.rename(place / "album", watched / "album")  # the times of what is in it stay as they were
+    for path in old:
+        path.chmod(0o600)
+    daemon.start()
+    moved_in = [watched / "album" / path.name for path in album]
+    eventually(lambda: all(_thumbnail(path).exists() for path in moved_in), within_s=15, what="the album is done")
+    assert daemon.stop() == 0
+    assert not any(_thumbnail(path).exists() for path in old)
+    for path in daemon.state.glob("ledger.db*"):
+        path.unlink()
+    late = put(watched / "late.jpg", jpeg("late"))
+    daemon.start()
+    eventually(_thumbnail(late).exists, within_s=15, what="what came before the ledger was lost is done")
+    assert daemon.stop() == 0
+
+
 def test_all_of_it_is_done_when_the_setting_says_so_later(watched: Path, daemon_at: Callable[..., Daemon]) -> None:
     fill(watched, 3)
     daemon = daemon_at(config=_root(watched, backfill="none")).start()

@@ -168,7 +168,7 @@ def _foretell(paths: list[str], folder: str, settings: "Settings", known: frozen
         "sources": seen.sources,
         "bytes_in": seen.size_bytes,
         "bytes_out": seen.forecast.bytes_out,
-        "seconds": round(seen.forecast.seconds, 1),
+        "seconds": round(seen.forecast.seconds, 3),
         "measured": seen.forecast.measured,
         "resting": seen.resting,
         "unreadable": seen.unreadable,

@@ -131,7 +131,7 @@ class Composition:
             network=mounts.is_network(kind),
             keeps_identity=mounts.keeps_identity(kind),
             file_system=mount.number if mount else None,
-            since_s=self.ledger.since_s(number),
+            since_s=self.state.first_contact(path, self.ledger.since_s(number)),
         )
 
 

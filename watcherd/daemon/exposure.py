@@ -18,6 +18,7 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.metrics_line import resident_bytes
 from watcherd.daemon.readings import readings
+from watcherd.daemon.reloads import LastReload
 from watcherd.daemon.sockets import listen_at
 from watcherd.daemon.timer import Every
 from watcherd.pool.processes import Workers
@@ -40,10 +41,22 @@ class Scrape:
 
 
 class Exposure:
-    """What others can read the figures from. `post` leaves word for the loop, from any thread."""
+    """What others can read the figures from.
 
-    def __init__(self, *, core: Core, workers: Workers, socket_path: str, post: Callable[[object], None]) -> None:
+    `post` leaves word for the loop, from any thread; `last_read` says how the last reload ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        core: Core,
+        workers: Workers,
+        socket_path: str,
+        post: Callable[[object], None],
+        last_read: Callable[[], LastReload | None],
+    ) -> None:
         self._core = core
+        self._last_read = last_read
         self._workers = workers
         self._post = post
         self._started_at_s = time.time()
@@ -94,7 +107,11 @@ class Exposure:
 
     def _readings(self, moment: Moment) -> list[Reading]:
         return readings(
-            self._core, moment, resident_bytes=resident_bytes(self._workers), started_at_s=self._started_at_s
+            self._core,
+            moment,
+            resident_bytes=resident_bytes(self._workers),
+            started_at_s=self._started_at_s,
+            last_read=self._last_read(),
         )
 
     def _look_at(self, file: TextFile) -> None:

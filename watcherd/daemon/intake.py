@@ -45,6 +45,7 @@ _SUSPICIOUS = frozenset({Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY,
 """Last reasons of pending sources that are tried one at a time."""
 _LOOK_AGAIN_S = 10.0
 """When a source is looked at again that could not be (chosen: soon enough for a permission, seldom for ever)."""
+_LOOKED_CLOSER = frozenset({JobClass.BACKLOG, JobClass.MANUAL})
 _STATS_A_PASS = 2_000
 """How many sources are asked about in one pass (chosen: some 10 ms of a root's hands)."""
 
@@ -266,11 +267,12 @@ class Intake:
             arriving=settled.arriving,
             layout=root.names.layout.number,
         )
-        if isinstance(decision, Do):
+        if isinstance(decision, Do) and (
+            decision.reason is not DoReason.LEFT_OUT or settled.arriving in _LOOKED_CLOSER
+        ):
             return decision.job_class, Reason.LAYOUT if decision.reason is DoReason.LAYOUT else None
         # Nothing by the stamp alone; but a scanner looked closer (at the derivatives), or a person insists.
-        looked_closer = settled.arriving in {JobClass.BACKLOG, JobClass.MANUAL}
-        return settled.arriving if looked_closer else None, None
+        return settled.arriving if settled.arriving in _LOOKED_CLOSER else None, None
 
     def enqueue(
         self,

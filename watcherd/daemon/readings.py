@@ -15,16 +15,24 @@ from importlib.metadata import PackageNotFoundError, version
 from watcherd import __version__
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Moment
+from watcherd.daemon.reloads import LastReload
 from watcherd.model import JobClass
 from watcherd.pool.slots import Busy, Idle, Resting, Starting, Stopping
 from watcherd.telemetry.metrics import Reading
+from watcherd.watch.modes import Mode
 from watcherd.watch.roots import RootState
 
 _WORKER_STATES = (Starting, Idle, Resting, Busy, Stopping)
 
 
-def readings(core: Core, moment: Moment, *, resident_bytes: int, started_at_s: float) -> list[Reading]:
-    """All readings. `resident_bytes` is the memory of all workers, `started_at_s` the wall clock at the start."""
+def readings(
+    core: Core, moment: Moment, *, resident_bytes: int, started_at_s: float, last_read: LastReload | None = None
+) -> list[Reading]:
+    """All readings. `resident_bytes` is the memory of all workers, `started_at_s` the wall clock at the start.
+
+    `last_read`: how the last reload ended; None: the configuration was read at the start.
+    """
+    last = last_read or LastReload(at_s=started_at_s)
     return [
         *_work(core),
         *_queue(core, moment),
@@ -32,6 +40,8 @@ def readings(core: Core, moment: Moment, *, resident_bytes: int, started_at_s: f
         Reading(name="watcherd_workers_resident_bytes", value=resident_bytes),
         *_watching(core),
         *_ledger(core),
+        Reading(name="watcherd_config_last_reload_successful", value=float(not last.errors)),
+        Reading(name="watcherd_config_last_reload_timestamp_seconds", value=last.at_s),
         Reading(name="watcherd_build_info", labels=_build()),
         Reading(name="watcherd_start_time_seconds", value=started_at_s),
     ]
@@ -91,6 +101,10 @@ def _watching(core: Core) -> Iterator[Reading]:
         if number in totals.succeeded_at_s:
             at_s = totals.succeeded_at_s[number]
             yield Reading(name="watcherd_root_last_success_timestamp_seconds", labels=root, value=at_s)
+        yield Reading(name="watcherd_root_paused", labels=root, value=float(core.paused(number) is not None))
+        mode = core.modes.choice(number).mode
+        for one in Mode:
+            yield Reading(name="watcherd_root_mode", labels=(*root, one), value=float(one is mode))
         is_now = core.conditions.state(number)
         for state in RootState:
             yield Reading(name="watcherd_root_state", labels=(*root, state), value=float(state is is_now))

@@ -208,7 +208,7 @@ def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, i
     )
     if isinstance(decision, Skip):
         return decision.state
-    if decision.reason is DoReason.NEW and not wanted.takes(stamp):
+    if decision.reason is DoReason.LEFT_OUT and entry and entry.stamp and not wanted.takes(entry.stamp):
         return State.IGNORED
     # What is pending will have its turn without being found again.
     return State.PENDING if decision.reason is DoReason.PENDING else None

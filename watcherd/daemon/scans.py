@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from watcherd.daemon.conditions import Conditions
 from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Acknowledge, AskHands, AskScanner, Effect, Moment, WatchedRoot
+from watcherd.daemon.first_contact import taken
 from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.intake import Intake
 from watcherd.daemon.moves import Moves
@@ -84,7 +85,8 @@ class Scans:
     def reported(self, item: Found | Listed | Stray | ScanEnded, moment: Moment) -> list[Effect]:
         """Take a scanner's report in."""
         match item:
-            case Found(root=root, changes=changes, arriving=arriving):
+            case Found(root=root, arriving=arriving):
+                changes = taken(item, self._roots[root], self._ledger, moment) if root in self._roots else ()
                 self._totals.events.update(change.kind for change in changes)
                 self._forecasts.found(root, changes)
                 effects = [effect for change in changes for effect in self._intake.found(change, arriving, moment)]

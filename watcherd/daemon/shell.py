@@ -81,7 +81,11 @@ class Shell:
         others: dict[str, Serve] = {"status": self._serve_status, "reload": self._serve_reload}
         verbs = Verbs(parts.core, upkeep, {**others, **pause_verbs(parts.core, self._pausing)})
         exposure = Exposure(
-            core=parts.core, workers=parts.workers, socket_path=parts.state.metrics, post=parts.inbox.post
+            core=parts.core,
+            workers=parts.workers,
+            socket_path=parts.state.metrics,
+            post=parts.inbox.post,
+            last_read=lambda: self._reloads.last,
         )
         self._stack.callback(exposure.close)
         self._stack.callback(MountTable(loop.selector).close)

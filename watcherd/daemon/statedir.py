@@ -5,6 +5,7 @@ One daemon (or one scan) at a time: the lock is the kernel's (`flock`), so it en
 
 import fcntl
 import hashlib
+import json
 import os
 import secrets
 import socket
@@ -146,6 +147,27 @@ class StateDirectory:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+    def first_contact(self, root: bytes, now_s: float) -> float:
+        """When a root was met for the first time; now, if that was never noted. Survives the loss of the ledger.
+
+        Raises OSError.
+        """
+        path, name = os.path.join(self.path, "first-contact.json"), os.fsdecode(root)
+        try:
+            with open(path, encoding="ascii") as file:
+                known: dict[str, float] = json.load(file)
+        except (FileNotFoundError, ValueError):
+            known = {}
+        if name not in known:
+            known[name] = now_s
+            unfinished = f"{path}.unfinished"
+            with open(unfinished, "w", encoding="ascii") as file:
+                json.dump(known, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        return known[name]
 
     def instance(self) -> str:
         """The 8 hex digits by which we know our own temporary files again. They survive the loss of the ledger."""

@@ -25,6 +25,10 @@ NO_PICTURES = frozenset(("video", "pdf"))
 """Kinds that are ignored as long as nothing is installed that makes pictures of them."""
 
 
+LEFT_OUT = "backfill"
+"""The detail of what was there before us, and is ignored because the root's backfill leaves it out."""
+
+
 class DoReason(StrEnum):
     """Why a source has work to do."""
 
@@ -36,6 +40,7 @@ class DoReason(StrEnum):
     LAYOUT = "layout"
     MISSING = "missing"
     DECODERS = "decoders"
+    LEFT_OUT = "left_out"
     ELSEWHERE = "elsewhere"
 
 
@@ -88,6 +93,8 @@ def plan(
         return _do(fingerprints, _class_of_change(entry, arriving), DoReason.PENDING, arriving)
     if entry.state is State.DONE or entry.reason is Reason.NAME_TAKEN:
         return _plan_files(entry, content, fingerprints, present, arriving, layout)
+    if entry.state is State.IGNORED and entry.detail == LEFT_OUT:  # whether it is wanted now, the caller knows
+        return _do(fingerprints, JobClass.BACKLOG, DoReason.LEFT_OUT, arriving)
     if present is not None and entry.reason in _CURED_ELSEWHERE:
         return _do(fingerprints, JobClass.BACKLOG, DoReason.ELSEWHERE, arriving)
     return _plan_again(entry, content, fingerprints, seen_by, arriving)

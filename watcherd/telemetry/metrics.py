@@ -93,10 +93,14 @@ METRICS: Mapping[str, Metric] = _table(
     (_C, "watcherd_scans_total", "root", "Scans that were completed."),
     (_G, "watcherd_scan_last_timestamp_seconds", "root", "When a scan of a root was last completed."),
     (_G, "watcherd_root_state", "root state", "1 for the state that a root is in, 0 for the others."),
+    (_G, "watcherd_root_mode", "root mode", "1 for the mode in which a root is watched, 0 for the others."),
+    (_G, "watcherd_root_paused", "root", "1 while a root rests, because somebody asked for it or it is a quiet hour."),
     (_G, "watcherd_root_last_success_timestamp_seconds", "root", "When a source of a root was last done."),
     # --------------------------------------------------------------------------------------------- the ledger, itself
     (_G, "watcherd_ledger_sources", "root state", "Sources that the ledger knows, by state."),
     (_G, "watcherd_ledger_size_bytes", "", "Size of the ledger's file."),
+    (_G, "watcherd_config_last_reload_successful", "", "1 while what was read last is in force, 0 after a bad reload."),
+    (_G, "watcherd_config_last_reload_timestamp_seconds", "", "When the configuration was read last."),
     (_N, "watcherd_build_info", "version python pillow pyvips", "What runs here."),
     (_G, "watcherd_start_time_seconds", "", "When the daemon started."),
 )

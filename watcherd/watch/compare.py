@@ -19,7 +19,7 @@ class Wanted(NamedTuple):
 
     `recipe_set` is any number that changes when a resting source may need a look again: with the fingerprints and the
     ignore rules. `names` says where derivatives lie and how they are called, now and ever. `takes` says whether a file
-    that the ledger does not know is done at all.
+    that the backfill left out is wanted now.
     """
 
     recipe_set: int
