@@ -23,7 +23,7 @@ BETWEEN_STAGES = {
 PURE = {
     *LEAVES,
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
-    *(f"watcherd.service.{name}" for name in ("places", "texts", "plan")),
+    *(f"watcherd.service.{name}" for name in ("places", "texts", "steps", "plan", "removal")),
     *(f"watcherd.watch.{name}" for name in ("identity", "recognition", "modes", "sweeps", "foldertimes", "selection")),
     *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
 }

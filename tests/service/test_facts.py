@@ -11,7 +11,7 @@ from tests.places import NOBODY, mounted, public_folder
 from watcherd.service import facts
 from watcherd.service.carry import Stopped, carry_out
 from watcherd.service.places import Places, of_user
-from watcherd.service.plan import Link, MakeFolder, Note, RemoveFile, RemoveFolder, Run, Step, WriteFile
+from watcherd.service.steps import Link, MakeFolder, Note, RemoveFile, RemoveFolder, Run, Step, WriteFile
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to others, which only root can")
 

@@ -11,21 +11,18 @@ from watcherd.config import example
 from watcherd.service import texts
 from watcherd.service.files import systemd_files
 from watcherd.service.places import MACHINE, Places, of_user
-from watcherd.service.plan import (
-    Facts,
+from watcherd.service.plan import Facts, Package, Refused, installation
+from watcherd.service.removal import removal
+from watcherd.service.steps import (
     Link,
     MakeFolder,
     Note,
-    Package,
-    Refused,
     RemoveFile,
     RemoveFolder,
     Run,
     SetKernel,
     Step,
     WriteFile,
-    installation,
-    removal,
 )
 from watcherd.service.texts import Folder
 

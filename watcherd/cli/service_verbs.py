@@ -11,7 +11,8 @@ from watcherd.cli.exits import Exit, Stop
 
 if TYPE_CHECKING:
     from watcherd.service.places import Places
-    from watcherd.service.plan import Facts, Package, Step
+    from watcherd.service.plan import Facts, Package
+    from watcherd.service.steps import Step
     from watcherd.settings import Settings
 
 _user = click.option("--user", is_flag=True, help="A service of your own instead of the machine's; needs no root.")
@@ -56,13 +57,13 @@ def uninstall(*, user: bool, keep_data: bool, dry_run: bool) -> None:
     Derivatives stay. The configuration goes, also after changes, and so does what is known of the uploads, unless
     --keep-data is given.
     """
-    from watcherd.service import plan  # noqa: PLC0415 - not for --help
+    from watcherd.service import plan, removal  # noqa: PLC0415 - not for --help
     from watcherd.settings import Settings  # noqa: PLC0415 - as above
 
     places, package = _places(user=user, dry_run=dry_run), _package()
     facts = _facts(places, package, Settings(), Settings())  # a configuration can go whatever is wrong with it
     try:
-        steps = plan.removal(facts, keep_data=keep_data)
+        steps = removal.removal(facts, keep_data=keep_data)
     except plan.Refused as error:
         raise Stop(Exit.CONFIGURATION, str(error)) from error
     _do(steps, dry_run=dry_run, nothing=f"nothing to do: {places.record} is not there, so nothing was installed")

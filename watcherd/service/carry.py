@@ -1,7 +1,7 @@
 """Carrying out a plan: each step said, then done.
 
 Responsible for: files, folders, links, kernel settings and programs of the system. Not responsible for: what is to be
-done (`plan.py`).
+done (`plan.py`, `removal.py`).
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
-from watcherd.service.plan import (
+from watcherd.service.steps import (
     Link,
     MakeFolder,
     Note,

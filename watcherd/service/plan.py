@@ -1,8 +1,8 @@
-"""What has to be done to install or uninstall the service: from what is there to a list of steps.
+"""What has to be done to install the service: from what is there to a list of steps.
 
 A pure module: values in, steps out. Carried out in order, the steps of an installation lead to a machine for which the
-plan is empty; those of an end, to the machine as it was before. Not responsible for: looking (`facts.py`), doing
-(`carry.py`), the texts of the files (`texts.py`).
+plan is empty. Not responsible for: the way back (`removal.py`), looking (`facts.py`), doing (`carry.py`), the texts of
+the files (`texts.py`).
 """
 
 import shlex
@@ -11,99 +11,11 @@ from dataclasses import dataclass, field
 
 from watcherd.service import texts
 from watcherd.service.places import NAME, Places
+from watcherd.service.steps import Link, MakeFolder, Note, Run, SetKernel, Step, WriteFile
 from watcherd.service.texts import Folder, Needs
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeFolder:
-    """A folder, with what is above it being there."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"make the folder {self.path}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteFile:
-    """A file, replaced as a whole. `what` it is, in words."""
-
-    path: str
-    content: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"write {self.path}: {self.what}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A symbolic link at `path`."""
-
-    path: str
-    target: str
-
-    def __str__(self) -> str:
-        return f"link {self.path} to {self.target}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetKernel:
-    """A setting of the running kernel, by its sysctl name."""
-
-    key: str
-    value: int
-
-    def __str__(self) -> str:
-        return f"set {self.key} to {self.value}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A program of the system. `why`, in words."""
-
-    command: tuple[str, ...]
-    why: str
-
-    def __str__(self) -> str:
-        return f"run {' '.join(self.command)}: {self.why}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveFile:
-    """A file or a link."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"remove {self.path}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveFolder:
-    """A folder if it is empty; or with all that is in it."""
-
-    path: str
-    with_content: bool = False
-
-    def __str__(self) -> str:
-        return f"remove the folder {self.path} {'with all that is in it' if self.with_content else 'if it is empty'}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Something that only a person can do, or should know."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return f"note: {self.text}"
-
-
-_ACCOUNT, _STATE, _LINK, _CONFIGURATION = "account", "state", "link", "configuration"
+ACCOUNT, STATE, LINK, CONFIGURATION = "account", "state", "link", "configuration"
 """What the record says was made, besides folders."""
-
-Step = MakeFolder | WriteFile | Link | SetKernel | Run | RemoveFile | RemoveFolder | Note
 
 
 class Refused(Exception):  # noqa: N818 - not an error of the program: the machine is not as it would have to be
@@ -227,13 +139,13 @@ def _missing_folders(facts: Facts, changes: Mapping[str, str]) -> Iterator[str]:
 def _made(facts: Facts) -> Iterator[str]:
     """What will be ours besides the folders, because it is not there yet."""
     if not facts.has_account and not facts.places.is_users:
-        yield _ACCOUNT
+        yield ACCOUNT
     if not facts.has_state:
-        yield _STATE
+        yield STATE
     if facts.link is None:
-        yield _LINK
+        yield LINK
     if facts.files.get(facts.places.config) is None:
-        yield _CONFIGURATION
+        yield CONFIGURATION
 
 
 def _record(facts: Facts, made: list[str], raised: Mapping[str, int]) -> str:
@@ -273,7 +185,7 @@ def _restarting(places: Places) -> set[str]:
 
 
 def _start(facts: Facts, *, changed: bool) -> list[Step]:
-    systemctl = _systemctl(facts.places)
+    systemctl = systemctl_of(facts.places)
     steps: list[Step] = []
     if changed and facts.systemd_runs:
         steps.append(Run(command=(*systemctl, "daemon-reload"), why="systemd reads the unit"))
@@ -302,77 +214,8 @@ def _notes(facts: Facts) -> Iterator[Note]:
         yield Note(text="systemd does not run here, so nothing was started; it will be at the next boot")
 
 
-# ---------------------------------------------------------------------------------------------------------- uninstall
-
-
-def removal(facts: Facts, *, keep_data: bool = False) -> tuple[Step, ...]:
-    """What takes an installation away again. Empty where there is none. `keep_data`: configuration, state, account.
-
-    Only what an installation has made goes; what it found stays. Raises Refused where other instances live on it.
-    """
-    places = facts.places
-    note = facts.files.get(places.record)
-    if note is None:
-        return ()
-    if facts.other_configurations and not keep_data:
-        names = ", ".join(facts.other_configurations)
-        raise Refused(
-            f"other instances are configured: {names}; remove these files (and what `systemctl list-units "
-            f"'{NAME}@*'` shows), or keep configuration, state and account with --keep-data"
-        )
-    made, kernel = texts.parse_record(note)
-    kept = _kept(places, made, keep_data=keep_data)
-    steps: list[Step] = [*_stop(facts)]
-    gone = [path for path in reversed(places.files()) if facts.files.get(path) is not None and path not in kept]
-    steps += [RemoveFile(path=path) for path in gone if path != places.record]
-    if _LINK in made and facts.link == facts.program:
-        steps.append(RemoveFile(path=places.link))
-    if not keep_data:
-        steps += [SetKernel(key=key, value=value) for key, value in kernel.items() if facts.kernel_is_writable]
-        steps += _data(facts, made)
-        steps.append(
-            RemoveFile(path=places.record)
-        )  # so late that a second try, after a step that failed, knows it all
-    steps += [RemoveFolder(path=path) for path in _folders_to_remove(facts, made, kept)]
-    if places.unit in gone and facts.systemd_runs:
-        steps.append(Run(command=(*_systemctl(places), "daemon-reload"), why="systemd forgets the unit"))
-    return tuple(steps)
-
-
-def _kept(places: Places, made: tuple[str, ...], *, keep_data: bool) -> set[str]:
-    """The files and folders that stay."""
-    if keep_data:
-        return {places.record, places.config, places.sysusers, places.tmpfiles, places.state}
-    return set() if _CONFIGURATION in made else {places.config}
-
-
-def _folders_to_remove(facts: Facts, made: tuple[str, ...], kept: set[str]) -> list[str]:
-    """The folders that an installation has made, from the bottom up."""
-    there = {one.removeprefix("folder ") for one in made if one.startswith("folder ")} & facts.folders
-    needed = [path for path in kept if facts.files.get(path) is not None or path == facts.places.state]
-    return sorted((one for one in there if not any(path.startswith(one + "/") for path in needed)), reverse=True)
-
-
-def _stop(facts: Facts) -> Iterator[Step]:
-    systemctl = _systemctl(facts.places)
-    if facts.is_active and facts.systemd_runs:
-        yield Run(command=(*systemctl, "stop", NAME), why="what runs is finished first")
-    if facts.is_enabled:
-        yield Run(command=(*systemctl, "disable", NAME), why="it does not start by itself any more")
-
-
-def _data(facts: Facts, made: tuple[str, ...]) -> Iterator[Step]:
-    if facts.has_state and _STATE in made:
-        yield RemoveFolder(path=facts.places.state, with_content=True)
-    if facts.has_account and _ACCOUNT in made:
-        yield Run(command=("userdel", facts.places.account), why="nothing runs as this account any more")
-        yield Note(text="the derivatives stay where they are; they belong to an account that is gone")
-
-
-# ------------------------------------------------------------------------------------------------------------- common
-
-
-def _systemctl(places: Places) -> tuple[str, ...]:
+def systemctl_of(places: Places) -> tuple[str, ...]:
+    """The command that speaks with the service manager of these places."""
     return ("systemctl", "--user") if places.is_users else ("systemctl",)
 
 
