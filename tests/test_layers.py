@@ -41,6 +41,7 @@ VALUE_MODULES = {
         "shlex",
         "string",
         "struct",
+        "tomllib",
         "types",
         "typing",
     ),

@@ -74,6 +74,27 @@ def test_the_mount_point_of_a_folder_is_seen(tmp_path: Path) -> None:
         assert facts.folder(str(disk)).mount_point == str(disk)
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("UUID=1 /mnt/my\\040disk/ ext4 noauto 0 2\n", "/mnt/my disk"),
+        ("UUID=1 /mnt ext4 defaults 0 2\nUUID=2 /mnt/my\\040disk vfat nofail\n", "/mnt/my disk"),
+        ("# UUID=1 /mnt ext4 defaults 0 2\n\nUUID=2 none swap sw 0 0\nUUID=3 /mnt/my ext4 defaults\n", "/"),
+    ],
+)
+def test_a_disk_that_is_away_is_known_from_fstab(tmp_path: Path, lines: str, expected: str) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text(lines)
+    assert facts.folder("/mnt/my disk/photos", fstab=str(fstab)).mount_point == expected
+
+
+def test_what_is_mounted_counts_before_what_fstab_has_above_it(tmp_path: Path) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"UUID=1 {tmp_path} ext4 defaults 0 2\n")
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "tmpfs") as disk:
+        assert facts.folder(str(disk), fstab=str(fstab)).mount_point == str(disk)
+
+
 def test_a_home_without_anything_is_seen_as_such(tmp_path: Path) -> None:
     seen = look(tmp_path)
     assert set(seen.files.values()) == {None}

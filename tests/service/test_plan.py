@@ -227,6 +227,22 @@ def test_a_new_folder_changes_configuration_and_drop_in_and_restarts_the_service
     assert commands(steps) == ["systemctl daemon-reload", "systemctl restart watcherd"]
 
 
+@pytest.mark.parametrize(
+    ("path", "mount_point"),
+    [("/mnt/photos", "/mnt/photos"), ("/media/ann/stick/DCIM", "/media/ann/stick"), ("/data", "/data")],
+)
+def test_a_disk_that_is_away_changes_nothing_of_what_the_unit_may_do(path: str, mount_point: str) -> None:
+    disk = Folder(path=path, mount_point=mount_point)
+    facts = dataclasses.replace(BARE, wanted=(UPLOADS, disk))
+    done = after(facts, installation(facts, PACKAGE))
+    away = dataclasses.replace(done, wanted=(UPLOADS, dataclasses.replace(disk, mount_point="/")))
+    assert installation(away, PACKAGE) == ()
+    more = dataclasses.replace(away, wanted=(*away.wanted, Folder(path="/srv/more", mount_point="/")))
+    drop_in = after(more, installation(more, PACKAGE)).files[MACHINE.drop_in] or ""
+    assert "ReadWritePaths=-/srv/more" in drop_in
+    assert f"ReadWritePaths=-{path}" not in drop_in
+
+
 def test_a_service_that_was_stopped_is_started_and_nothing_else() -> None:
     done = after(BARE, installation(BARE, PACKAGE))
     assert commands(installation(dataclasses.replace(done, is_active=False), PACKAGE)) == ["systemctl start watcherd"]
@@ -255,6 +271,15 @@ def test_a_users_service_touches_nothing_outside_of_the_users_home() -> None:
 def test_what_could_not_run_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(Refused):
         installation(dataclasses.replace(BARE, **changes), PACKAGE)
+
+
+@pytest.mark.parametrize("roots", ['roots = [{ path = "/srv/a" }]\n', "roots = []\n"])
+def test_a_configuration_is_not_broken_by_what_is_added(roots: str) -> None:
+    facts = dataclasses.replace(BARE, files={MACHINE.config: roots}, folders=BARE.folders | {"/etc/watcherd"})
+    with pytest.raises(Refused, match=r"by hand.*/srv/uploads"):
+        installation(facts, PACKAGE)
+    by_hand = dataclasses.replace(facts, configured=("/srv/uploads",))
+    assert after(by_hand, installation(by_hand, PACKAGE)).files[MACHINE.config] == roots
 
 
 def test_a_folder_that_the_account_may_not_enter_is_named_with_what_helps() -> None:

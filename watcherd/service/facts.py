@@ -7,6 +7,7 @@ follows from it (`plan.py`).
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from watcherd.watch import mounts
 
 _READ, _WRITE_AND_ENTER = 0o4, 0o3
 _ACL = "system.posix_acl_access"
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -63,14 +65,15 @@ def look(
     )
 
 
-def folder(path: str) -> Folder:
-    """One root, as the service's account will meet it."""
+def folder(path: str, *, fstab: str = "/etc/fstab") -> Folder:
+    """One root, as the service's account will meet it. `fstab`: what is mounted at times, if it is not now."""
+    mount_point = max(_mount_point(path), _planned_mount_point(path, fstab), key=len)
     try:
         there = os.stat(path)
     except OSError as error:
-        return Folder(path=path, mount_point=_mount_point(path), barrier=f"{path} is not there now ({error.strerror})")
+        return Folder(path=path, mount_point=mount_point, barrier=f"{path} is not there now ({error.strerror})")
     group = _group_that_may_write(there)
-    return Folder(path=path, mount_point=_mount_point(path), group=group, barrier=_barrier(path, there, group))
+    return Folder(path=path, mount_point=mount_point, group=group, barrier=_barrier(path, there, group))
 
 
 def _barrier(path: str, there: os.stat_result, group: str | None) -> str:
@@ -121,6 +124,14 @@ def _has_access_list(path: str) -> bool:
 def _mount_point(path: str) -> str:
     mount = mounts.mount_of(os.fsencode(path), mounts.table())
     return os.fsdecode(mount.point) if mount else "/"
+
+
+def _planned_mount_point(path: str, fstab: str) -> str:
+    """The longest mount point in fstab(5) that a path lies on, mounted or not; / where none is."""
+    lines = (_content(fstab) or "").splitlines()
+    fields = (line.split() for line in lines if not line.lstrip().startswith("#"))
+    points = (_ESCAPE.sub(lambda code: chr(int(code[1], 8)), two[1]).rstrip("/") for two in fields if len(two) > 1)
+    return max((point for point in points if point and texts.lies_below(path, [point])), key=len, default="/")
 
 
 def _content(path: str) -> str | None:

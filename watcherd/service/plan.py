@@ -6,6 +6,7 @@ the files (`texts.py`).
 """
 
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -109,18 +110,44 @@ def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
         yield places.sysctl, systemd["60-watcherd-inotify.conf"]
         yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
         yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
-        yield places.drop_in, texts.drop_in(facts.wanted, facts.needs, program=facts.program, config=places.config)
+        yield places.drop_in, _drop_in(facts)
     yield from zip(places.man_pages, package.man_pages, strict=True)
     for shell, path in places.completions:
         if shell in facts.shells:
             yield path, package.completions[shell]
 
 
+def _drop_in(facts: Facts) -> str:
+    return texts.drop_in(
+        facts.wanted,
+        facts.needs,
+        program=facts.program,
+        config=facts.places.config,
+        earlier=facts.files.get(facts.places.drop_in) or "",
+        known={*facts.configured, *(folder.path for folder in facts.needs.written)},
+    )
+
+
 def _configuration(facts: Facts, example: str) -> str:
     there = facts.files.get(facts.places.config)
     if there is None:
         return texts.first_configuration(example, [folder.path for folder in facts.wanted])
-    return texts.with_more_roots(there, [one.path for one in facts.wanted if one.path not in facts.configured])
+    added = [one.path for one in facts.wanted if one.path not in facts.configured]
+    text = texts.with_more_roots(there, added)
+    if added:
+        _refuse_broken(text, facts.places.config, added)
+    return text
+
+
+def _refuse_broken(text: str, config: str, added: list[str]) -> None:
+    """TOML lets no table follow where the roots were written as one list, `roots = [...]`."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(
+            f"{config} would be broken by these folders behind what it says ({error}); add them by hand to its roots, "
+            f"and run this again without --watch: {', '.join(added)}"
+        ) from error
 
 
 def _missing_folders(facts: Facts, changes: Mapping[str, str]) -> Iterator[str]:

@@ -5,7 +5,7 @@ A pure module: texts and facts in, texts out. Not responsible for: where they go
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 PROGRAM = "/opt/watcherd/bin/watcherd"
@@ -18,6 +18,7 @@ _LASTING = frozenset(("/", "/home", "/root", "/opt", "/usr", "/var", *_TEMPORARY
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "%": "%%", "\n": r"\n", "\t": r"\t"})
 
+_ALL_BUT_THE_SYSTEM = "ProtectSystem=full"
 _ROOTS_OF_THE_EXAMPLE = re.compile(r"^# \[\[roots\]\]\n(?:#.*\n)+", re.MULTILINE)
 _DROP_IN = """\
 # Made by `watcherd service install` from the folders in {config}. After a change there, run that again.
@@ -59,22 +60,34 @@ def unit(text: str, program: str) -> str:
     return text.replace(f"={PROGRAM} ", f"={_quoted(program)} ") if program != PROGRAM else text
 
 
-def drop_in(roots: Iterable[Folder], needs: Needs, *, program: str, config: str) -> str:
-    """What the folders need beyond the unit: to be written to, and to be seen at all. And what listens, to listen."""
+def drop_in(
+    roots: Iterable[Folder],
+    needs: Needs,
+    *,
+    program: str,
+    config: str,
+    earlier: str = "",
+    known: Container[str] = (),
+) -> str:
+    """What the folders need beyond the unit: to be written to, and to be seen at all. And what listens, to listen.
+
+    `earlier`: the drop-in that is there, made for the `known` ones of the folders.
+    """
     folders = (*roots, *needs.written)
     places = [*(folder.path for folder in folders), program]
     lines = [_DROP_IN.format(config=config)]
-    writable = sorted({writable_path(folder) for folder in folders})
+    before = frozenset(earlier.splitlines())
+    writable = sorted({_lasting_path(one, before) if one.path in known else writable_path(one) for one in folders})
     if "/" in writable:
         lines.append(
             "# A disk is mounted directly below /. To name / below would make all writable, the mount point itself\n"
             "# would hold on to the disk when it is unmounted. So only /usr, /boot and /etc are read-only.\n"
-            "ProtectSystem=full\n"
+            f"{_ALL_BUT_THE_SYSTEM}\n"
         )
     named = [path for path in writable if path != "/"]
     if named:
         lines.append("# The folders, or what holds the mount point of their disk; one that is missing is no error.\n")
-        lines += [f"ReadWritePaths={_quoted('-' + path)}\n" for path in named]
+        lines += [f"{_writable(path)}\n" for path in named]
     if any(lies_below(place, _HOMES) for place in places):
         lines.append("# Some of it lies in a home folder; the rest of these can only be read.\nProtectHome=read-only\n")
     if any(lies_below(place, _TEMPORARY) for place in places):
@@ -97,6 +110,24 @@ def writable_path(folder: Folder) -> str:
     if point in _LASTING and point != folder.path:
         return folder.path
     return point.rpartition("/")[0] or "/"
+
+
+def _lasting_path(folder: Folder, before: Container[str]) -> str:
+    """`writable_path`, or what the lines of the drop-in before this one have in its place.
+
+    While a disk is away its mount point looks like any folder. What was right when it was there is right now.
+    """
+    path = writable_path(folder)
+    if path != folder.path or _writable(path) in before:
+        return path
+    while path := path.rpartition("/")[0]:
+        if _writable(path) in before:
+            return path
+    return "/" if _ALL_BUT_THE_SYSTEM in before else folder.path
+
+
+def _writable(path: str) -> str:
+    return f"ReadWritePaths={_quoted('-' + path)}"
 
 
 def lies_below(path: str, folders: Iterable[str]) -> bool:
