@@ -213,6 +213,36 @@ def test_no_kernel_setting_is_lowered_and_all_go_back() -> None:
     assert after(done, removal(done)).kernel == BARE.kernel
 
 
+INSTANCES, EVENTS = "fs.inotify.max_user_instances", "fs.inotify.max_queued_events"
+
+
+def limits(facts: Facts) -> dict[str, int]:
+    """What the next boot sets."""
+    return texts.kernel_settings(facts.files.get(MACHINE.sysctl) or "")
+
+
+def test_no_boot_lowers_a_kernel_setting_either() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    assert limits(done) == {WATCHES: 1_048_576, INSTANCES: 512}
+    generous = dataclasses.replace(BARE, kernel=dict.fromkeys((WATCHES, INSTANCES, EVENTS), 2_000_000))
+    assert MACHINE.sysctl not in after(generous, installation(generous, PACKAGE)).files
+
+
+@pytest.mark.parametrize("kernel_is_writable", [True, False])
+def test_what_the_boot_sets_is_still_set_by_the_next_one(*, kernel_is_writable: bool) -> None:
+    facts = dataclasses.replace(BARE, kernel_is_writable=kernel_is_writable)
+    done = after(facts, installation(facts, PACKAGE))
+    booted = dataclasses.replace(done, kernel=dict(done.kernel) | limits(done))
+    assert installation(booted, PACKAGE) == ()
+
+
+def test_a_kernel_setting_that_was_raised_since_is_somebody_elses() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    raised = dataclasses.replace(done, kernel=dict(done.kernel) | {WATCHES: 4_000_000})
+    assert limits(after(raised, installation(raised, PACKAGE))) == {INSTANCES: 512}
+    assert after(raised, removal(raised)).kernel == dict(BARE.kernel) | {WATCHES: 4_000_000}
+
+
 def test_where_the_kernel_cannot_be_set_that_is_said() -> None:
     steps = installation(dataclasses.replace(BARE, kernel_is_writable=False), PACKAGE)
     assert [step for step in steps if isinstance(step, SetKernel)] == []
@@ -303,9 +333,20 @@ def test_other_instances_keep_what_they_live_on() -> None:
     with_others = dataclasses.replace(done, other_configurations=("/etc/watcherd/photos.toml",))
     with pytest.raises(Refused, match=r"photos\.toml"):
         removal(with_others)
-    assert not any(
-        isinstance(step, RemoveFolder) and step.with_content for step in removal(with_others, keep_data=True)
-    )
+    kept = after(with_others, removal(with_others, keep_data=True))
+    assert (kept.has_state, kept.has_account, kept.link) == (True, True, BARE.program)
+    for path in (MACHINE.template, MACHINE.sysctl):
+        assert kept.files[path] == done.files[path]
+    assert (MACHINE.unit in kept.files, kept.is_active) == (False, False)
+
+
+def test_the_folder_of_the_command_that_others_need_stays_as_well() -> None:
+    facts = dataclasses.replace(BARE, folders=BARE.folders - {"/usr/local/bin"})
+    done = after(facts, installation(facts, PACKAGE))
+    with_others = dataclasses.replace(done, other_configurations=("/etc/watcherd/photos.toml",))
+    assert "/usr/local/bin" not in [
+        step.path for step in removal(with_others, keep_data=True) if isinstance(step, RemoveFolder)
+    ]
 
 
 def test_where_nothing_was_installed_nothing_is_removed() -> None:

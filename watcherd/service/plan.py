@@ -107,7 +107,9 @@ def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
     if places.is_users:
         yield places.unit, texts.unit(systemd["user/watcherd.service"], facts.program)
     else:
-        yield places.sysctl, systemd["60-watcherd-inotify.conf"]
+        limits = _limits(facts, package)
+        if limits or facts.files.get(places.sysctl) is not None:
+            yield places.sysctl, texts.sysctl(systemd["60-watcherd-inotify.conf"], limits)
         yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
         yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
         yield places.drop_in, _drop_in(facts)
@@ -179,6 +181,7 @@ def _record(facts: Facts, made: list[str], raised: Mapping[str, int]) -> str:
     """The record with what is made now added to what was made before."""
     earlier, kernel = texts.parse_record(facts.files.get(facts.places.record) or "")
     before = {key: facts.kernel[key] for key in raised if facts.kernel_is_writable}
+    made = [*made, *(set_to(key, raised[key]) for key in before)]
     return texts.record([*earlier, *(one for one in made if one not in earlier)], {**before, **kernel})
 
 
@@ -188,6 +191,24 @@ def _raised(facts: Facts, package: Package) -> dict[str, int]:
         return {}
     wanted = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
     return {key: value for key, value in wanted.items() if facts.kernel.get(key, value) < value}
+
+
+def _limits(facts: Facts, package: Package) -> set[str]:
+    """The kernel settings that are written for the next boot: those that are too low, or were before we set them.
+
+    What is more by itself, or by somebody's own file, stays so: ours could be read after that file.
+    """
+    wanted = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
+    written = texts.kernel_settings(facts.files.get(facts.places.sysctl) or "")
+    _, before = texts.parse_record(facts.files.get(facts.places.record) or "")
+    found = {key: facts.kernel[key] for key in wanted if key in facts.kernel}
+    is_ours = {*written, *before}
+    return {key for key, value in found.items() if value < wanted[key] or (value == wanted[key] and key in is_ours)}
+
+
+def set_to(key: str, value: int) -> str:
+    """The word in the record for a kernel setting that an installation has set."""
+    return f"set {key} {value}"
 
 
 def _kernel(facts: Facts, raised: Mapping[str, int]) -> list[Step]:

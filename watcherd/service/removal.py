@@ -4,11 +4,11 @@ A pure module: values in, steps out. Carried out in order, the steps lead to the
 installation. Not responsible for: the way there (`plan.py`), looking (`facts.py`), doing (`carry.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from watcherd.service import texts
-from watcherd.service.places import NAME, Places
-from watcherd.service.plan import ACCOUNT, CONFIGURATION, LINK, STATE, Facts, Refused, systemctl_of
+from watcherd.service.places import NAME
+from watcherd.service.plan import ACCOUNT, CONFIGURATION, LINK, STATE, Facts, Refused, set_to, systemctl_of
 from watcherd.service.steps import Note, RemoveFile, RemoveFolder, Run, SetKernel, Step
 
 
@@ -28,14 +28,14 @@ def removal(facts: Facts, *, keep_data: bool = False) -> tuple[Step, ...]:
             f"'{NAME}@*'` shows), or keep configuration, state and account with --keep-data"
         )
     made, kernel = texts.parse_record(note)
-    kept = _kept(places, made, keep_data=keep_data)
+    kept = _kept(facts, made, keep_data=keep_data)
     steps: list[Step] = [*_stop(facts)]
     gone = [path for path in reversed(places.files()) if facts.files.get(path) is not None and path not in kept]
     steps += [RemoveFile(path=path) for path in gone if path != places.record]
-    if LINK in made and facts.link == facts.program:
+    if LINK in made and facts.link == facts.program and places.link not in kept:
         steps.append(RemoveFile(path=places.link))
     if not keep_data:
-        steps += [SetKernel(key=key, value=value) for key, value in kernel.items() if facts.kernel_is_writable]
+        steps += _limits(facts, made, kernel)
         steps += _data(facts, made)
         steps.append(
             RemoveFile(path=places.record)
@@ -46,17 +46,20 @@ def removal(facts: Facts, *, keep_data: bool = False) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _kept(places: Places, made: tuple[str, ...], *, keep_data: bool) -> set[str]:
-    """The files and folders that stay."""
+def _kept(facts: Facts, made: tuple[str, ...], *, keep_data: bool) -> set[str]:
+    """The files and folders that stay. Other instances have their unit, limits and command from here."""
+    places = facts.places
     if keep_data:
-        return {places.record, places.config, places.sysusers, places.tmpfiles, places.state}
+        others = {places.template, places.sysctl, places.link} if facts.other_configurations else set[str]()
+        return {places.record, places.config, places.sysusers, places.tmpfiles, places.state, *others}
     return set() if CONFIGURATION in made else {places.config}
 
 
 def _folders_to_remove(facts: Facts, made: tuple[str, ...], kept: set[str]) -> list[str]:
     """The folders that an installation has made, from the bottom up."""
     there = {one.removeprefix("folder ") for one in made if one.startswith("folder ")} & facts.folders
-    needed = [path for path in kept if facts.files.get(path) is not None or path == facts.places.state]
+    no_files = (facts.places.state, facts.places.link)
+    needed = [path for path in kept if facts.files.get(path) is not None or path in no_files]
     return sorted((one for one in there if not any(path.startswith(one + "/") for path in needed)), reverse=True)
 
 
@@ -66,6 +69,13 @@ def _stop(facts: Facts) -> Iterator[Step]:
         yield Run(command=(*systemctl, "stop", NAME), why="what runs is finished first")
     if facts.is_enabled:
         yield Run(command=(*systemctl, "disable", NAME), why="it does not start by itself any more")
+
+
+def _limits(facts: Facts, made: tuple[str, ...], before: Mapping[str, int]) -> Iterator[Step]:
+    """The kernel settings that still are what they were set to; another value is somebody else's."""
+    for key, value in before.items():
+        if facts.kernel_is_writable and key in facts.kernel and set_to(key, facts.kernel[key]) in made:
+            yield SetKernel(key=key, value=value)
 
 
 def _data(facts: Facts, made: tuple[str, ...]) -> Iterator[Step]:

@@ -165,10 +165,23 @@ def parse_record(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
     return tuple(made), kernel
 
 
+def sysctl(text: str, keys: Container[str]) -> str:
+    """A sysctl.d file of the package with these of its settings; what it says of the others stays as a comment."""
+    lines = (
+        f"# {line}" if _is_setting(line) and line.partition("=")[0].strip() not in keys else line
+        for line in text.splitlines()
+    )
+    return "\n".join(lines) + "\n"
+
+
 def kernel_settings(text: str) -> dict[str, int]:
     """The settings of a sysctl.d file."""
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    pairs = (line.partition("=") for line in text.splitlines() if _is_setting(line))
     return {key.strip(): int(value) for key, _, value in pairs}
+
+
+def _is_setting(line: str) -> bool:
+    return "=" in line and not line.startswith("#")
 
 
 def _root(path: str) -> str:
