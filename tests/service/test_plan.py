@@ -48,7 +48,7 @@ BARE = Facts(
 )  # fmt: skip
 
 
-STATES = ("link", "has_account", "has_state", "is_enabled", "is_active")
+STATES = ("link", "has_account", "has_state", "is_enabled", "is_active", "has_failed")
 EFFECTS: dict[str, dict[str, bool]] = {
     "systemd-sysusers": {"has_account": True},
     "systemd-tmpfiles": {"has_state": True},
@@ -59,6 +59,7 @@ EFFECTS: dict[str, dict[str, bool]] = {
     "enable": {"is_enabled": True},
     "disable": {"is_enabled": False},
     "daemon-reload": {},
+    "reset-failed": {"has_failed": False},
 }
 
 
@@ -276,6 +277,17 @@ def test_a_disk_that_is_away_changes_nothing_of_what_the_unit_may_do(path: str, 
 def test_a_service_that_was_stopped_is_started_and_nothing_else() -> None:
     done = after(BARE, installation(BARE, PACKAGE))
     assert commands(installation(dataclasses.replace(done, is_active=False), PACKAGE)) == ["systemctl start watcherd"]
+
+
+def test_a_service_that_has_failed_is_started_without_its_failures() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    steps = installation(dataclasses.replace(done, is_active=False, has_failed=True), PACKAGE)
+    assert commands(steps) == ["systemctl reset-failed watcherd", "systemctl start watcherd"]
+
+
+def test_a_service_that_is_about_to_start_again_is_stopped_before_it_is_removed() -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    assert commands(removal(dataclasses.replace(done, is_active=False)))[0] == "systemctl stop watcherd"
 
 
 def test_without_systemd_nothing_is_started_and_that_is_said() -> None:

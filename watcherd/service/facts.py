@@ -61,6 +61,7 @@ def look(
         systemd_runs=systemd_runs,
         is_enabled=_answers(places, "is-enabled"),
         is_active=systemd_runs and _answers(places, "is-active"),
+        has_failed=systemd_runs and _answers(places, "is-failed"),
         other_configurations=() if places.is_users else _other_configurations(places),
     )
 

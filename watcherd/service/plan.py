@@ -55,6 +55,7 @@ class Facts:
     systemd_runs: bool = True
     is_enabled: bool = False
     is_active: bool = False
+    has_failed: bool = False
     other_configurations: tuple[str, ...] = ()
 
 
@@ -239,6 +240,8 @@ def _start(facts: Facts, *, changed: bool) -> list[Step]:
         steps.append(Run(command=(*systemctl, "daemon-reload"), why="systemd reads the unit"))
     if not facts.is_enabled:
         steps.append(Run(command=(*systemctl, "enable", NAME), why="it starts by itself from now on"))
+    if facts.has_failed:
+        steps.append(Run(command=(*systemctl, "reset-failed", NAME), why="its failures so far are counted no more"))
     if facts.systemd_runs and not facts.is_active:
         steps.append(Run(command=(*systemctl, "start", NAME), why="it runs, and says when it is ready"))
     elif facts.systemd_runs and changed:

@@ -65,7 +65,7 @@ def _folders_to_remove(facts: Facts, made: tuple[str, ...], kept: set[str]) -> l
 
 def _stop(facts: Facts) -> Iterator[Step]:
     systemctl = systemctl_of(facts.places)
-    if facts.is_active and facts.systemd_runs:
+    if facts.files.get(facts.places.unit) is not None and facts.systemd_runs:  # active or not: it may be about to start
         yield Run(command=(*systemctl, "stop", NAME), why="what runs is finished first")
     if facts.is_enabled:
         yield Run(command=(*systemctl, "disable", NAME), why="it does not start by itself any more")
