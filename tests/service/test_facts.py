@@ -2,6 +2,7 @@
 
 import grp
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,6 +150,47 @@ def test_a_program_that_fails_stops_the_plan_with_its_own_words(tmp_path: Path) 
     with pytest.raises(Stopped, match="ended with 4: no such thing"):
         carry_out(steps, lambda _: None)
     assert os.listdir(tmp_path) == []
+
+
+def rewrite(path: Path) -> None:
+    carry_out([WriteFile(path=str(path), content="new", what="x")], lambda _: None)
+
+
+def test_a_file_that_is_there_keeps_its_mode_and_a_new_one_can_be_read_by_all(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "there").chmod(0o640)
+    for name in ("there", "new"):
+        rewrite(tmp_path / name)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("there", "new")] == [0o640, 0o644]
+    assert (tmp_path / "there").read_text() == "new"
+
+
+@needs_root
+def test_a_file_that_is_there_keeps_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    os.chown(tmp_path / "file", NOBODY, NOBODY)
+    rewrite(tmp_path / "file")
+    there = (tmp_path / "file").stat()
+    assert (there.st_uid, there.st_gid) == (NOBODY, NOBODY)
+
+
+def test_a_link_stays_and_the_file_behind_it_is_rewritten(tmp_path: Path) -> None:
+    (tmp_path / "dotfiles").mkdir()
+    real, link = tmp_path / "dotfiles" / "file", tmp_path / "link"
+    real.write_text("old")
+    link.symlink_to("dotfiles/file")
+    rewrite(link)
+    assert (os.readlink(link), real.read_text()) == ("dotfiles/file", "new")
+    assert os.listdir(tmp_path / "dotfiles") == ["file"]
+
+
+def test_what_leads_to_no_file_is_not_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    with pytest.raises(Stopped, match="pipe is there and is no file"):
+        rewrite(tmp_path / "link")
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "link").stat().st_mode)
 
 
 def test_a_file_that_cannot_be_written_stops_the_plan_and_leaves_nothing_half(tmp_path: Path) -> None:

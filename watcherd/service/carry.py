@@ -5,8 +5,10 @@ done (`plan.py`, `removal.py`).
 """
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -67,12 +69,19 @@ def _do(step: Step, say: Callable[[str], object]) -> None:
 
 
 def _write(path: str, content: str) -> None:
-    """Replace a file as a whole, readable by all: nobody ever reads half of a unit."""
+    """Replace a file as a whole: nobody ever reads half of a unit.
+
+    What is there keeps its owner and mode, and links stay links to it. A new file can be read by all.
+    """
+    path = os.path.realpath(path)
+    there = _file(path)
     temporary = f"{path}.new"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchmod(descriptor, 0o644)
+            if there:
+                os.fchown(descriptor, there.st_uid, there.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(there.st_mode) if there else 0o644)
             file.write(content)
             file.flush()
             os.fsync(descriptor)
@@ -81,6 +90,17 @@ def _write(path: str, content: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _file(path: str) -> os.stat_result | None:
+    """What is to be replaced, None where nothing is. Raises OSError where that is no file, like /dev/null."""
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(there.st_mode):
+        raise OSError(errno.EEXIST, f"{path} is there and is no file")
+    return there
 
 
 def _run(step: Run) -> None:
