@@ -146,8 +146,8 @@ def machines(draw: st.DrawFn) -> Facts:
     files = {}
     if there:
         files = {places.config: '[[roots]]\npath = "/srv/old"\n'}
-    if draw(st.booleans()):
-        files[places.unit] = "[Service]\n"
+    if places is MACHINE and draw(st.booleans()):  # put there by somebody, as the README allows
+        files[places.tmpfiles] = PACKAGE.systemd["watcherd.tmpfiles"]
     folders = set(BARE.folders)
     for path in files:
         parts = path.split("/")[1:-1]
@@ -165,8 +165,6 @@ def machines(draw: st.DrawFn) -> Facts:
         has_state=draw(st.booleans()),
         shells=frozenset(draw(st.sets(st.sampled_from(["bash", "zsh", "fish"])))),
         kernel_is_writable=draw(st.booleans()),
-        is_enabled=places.unit in files and draw(st.booleans()),
-        is_active=False,
     )
 
 
@@ -179,9 +177,7 @@ def test_twice_is_the_same_as_once(facts: Facts) -> None:
 
 @given(machines())
 def test_what_was_there_is_there_again_and_nothing_else(facts: Facts) -> None:
-    facts = dataclasses.replace(facts, is_enabled=False)
-    there = {path: text for path, text in facts.files.items() if path != facts.places.unit}
-    facts = dataclasses.replace(facts, files=there)
+    there = dict(facts.files)
     done = after(facts, installation(facts, PACKAGE))
     end = after(done, removal(done))
     with_roots = {**there}
@@ -194,7 +190,7 @@ def test_what_was_there_is_there_again_and_nothing_else(facts: Facts) -> None:
 
 @given(machines())
 def test_kept_data_is_found_again_and_goes_with_the_last_removal(facts: Facts) -> None:
-    facts = dataclasses.replace(facts, files={}, configured=(), wanted=(UPLOADS,), is_enabled=False)
+    facts = dataclasses.replace(facts, files={}, configured=(), wanted=(UPLOADS,))
     done = after(facts, installation(facts, PACKAGE))
     kept = after(done, removal(done, keep_data=True))
     assert kept.files[facts.places.config] == done.files[facts.places.config]
@@ -331,6 +327,35 @@ def test_a_folder_that_the_account_may_not_enter_is_named_with_what_helps() -> N
     steps = installation(dataclasses.replace(BARE, wanted=(closed,)), PACKAGE)
     (note,) = [step.text for step in steps if isinstance(step, Note)]
     assert "setfacl -R -m u:watcherd:rwX,d:u:watcherd:rwX /srv/closed" in note
+
+
+FOREIGN = ("template", "sysctl", "unit", "drop_in")
+
+
+@pytest.mark.parametrize("place", FOREIGN)
+def test_a_file_of_somebody_elses_is_not_overwritten(place: str) -> None:
+    path = getattr(MACHINE, place)
+    folders = BARE.folders | {path.rpartition("/")[0]}
+    facts = dataclasses.replace(BARE, files={path: "# mine\n"}, folders=folders)
+    with pytest.raises(Refused, match=f"{path}.*move it away"):
+        installation(facts, PACKAGE)
+    away = dataclasses.replace(facts, files={})
+    assert installation(after(away, installation(away, PACKAGE)), PACKAGE) == ()
+
+
+def test_limits_of_somebody_elses_stay_where_ours_are_not_needed() -> None:
+    generous = dict.fromkeys((WATCHES, INSTANCES, EVENTS), 2_000_000)
+    facts = dataclasses.replace(BARE, kernel=generous, files={MACHINE.sysctl: f"{WATCHES} = 2000000\n"})
+    done = after(facts, installation(facts, PACKAGE))
+    assert after(done, removal(done)).files == facts.files
+
+
+@pytest.mark.parametrize("place", FOREIGN)
+def test_a_file_of_an_installation_is_brought_up_to_date(place: str) -> None:
+    done = after(BARE, installation(BARE, PACKAGE))
+    path = getattr(MACHINE, place)
+    older = dataclasses.replace(done, files={**done.files, path: "# of an earlier version\n"})
+    assert after(older, installation(older, PACKAGE)).files[path] == done.files[path]
 
 
 def test_something_else_with_the_commands_name_stays() -> None:

@@ -7,7 +7,7 @@ the files (`texts.py`).
 
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from watcherd.service import texts
@@ -70,8 +70,10 @@ def installation(facts: Facts, package: Package) -> tuple[Step, ...]:
     _refuse(facts)
     files = dict(_wanted_files(facts, package))
     changes = {path: text for path, text in files.items() if facts.files.get(path) != text}
+    _refuse_to_overwrite(facts, changes)
     folders = [*_missing_folders(facts, changes)]
-    made = [*(f"folder {path}" for path in folders), *_made(facts)]
+    new = [path for path in changes if facts.files.get(path) is None and path != facts.places.config]
+    made = [*(f"folder {path}" for path in folders), *map(file_made, new), *_made(facts)]
     raised = _raised(facts, package)
     note = _record(facts, made, raised)
     if note != facts.files.get(facts.places.record):
@@ -99,6 +101,22 @@ def _refuse(facts: Facts) -> None:
         )
 
 
+def _refuse_to_overwrite(facts: Facts, changes: Iterable[str]) -> None:
+    """What somebody else has put there is somebody else's. Only the configuration is added to."""
+    there = (path for path in changes if facts.files.get(path) is not None and path != facts.places.config)
+    foreign = [path for path in there if not _is_ours(facts, path)]
+    if foreign:
+        raise Refused(
+            f"{', '.join(foreign)}: there already, not from an installation, and not what it would write; move it away "
+            f"(changes of your own to a unit belong in a drop-in, see `systemctl edit`) and run this again"
+        )
+
+
+def _is_ours(facts: Facts, path: str) -> bool:
+    made, _ = texts.parse_record(facts.files.get(facts.places.record) or "")
+    return file_made(path) in made
+
+
 def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
     places, systemd = facts.places, package.systemd
     if not places.is_users:
@@ -109,7 +127,7 @@ def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
         yield places.unit, texts.unit(systemd["user/watcherd.service"], facts.program)
     else:
         limits = _limits(facts, package)
-        if limits or facts.files.get(places.sysctl) is not None:
+        if limits or _is_ours(facts, places.sysctl):
             yield places.sysctl, texts.sysctl(systemd["60-watcherd-inotify.conf"], limits)
         yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
         yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
@@ -205,6 +223,11 @@ def _limits(facts: Facts, package: Package) -> set[str]:
     found = {key: facts.kernel[key] for key in wanted if key in facts.kernel}
     is_ours = {*written, *before}
     return {key for key, value in found.items() if value < wanted[key] or (value == wanted[key] and key in is_ours)}
+
+
+def file_made(path: str) -> str:
+    """The word in the record for a file that an installation has made."""
+    return f"file {path}"
 
 
 def set_to(key: str, value: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from watcherd.service import texts
 from watcherd.service.places import NAME
-from watcherd.service.plan import ACCOUNT, CONFIGURATION, LINK, STATE, Facts, Refused, set_to, systemctl_of
+from watcherd.service.plan import ACCOUNT, CONFIGURATION, LINK, STATE, Facts, Refused, file_made, set_to, systemctl_of
 from watcherd.service.steps import Note, RemoveFile, RemoveFolder, Run, SetKernel, Step
 
 
@@ -30,8 +30,9 @@ def removal(facts: Facts, *, keep_data: bool = False) -> tuple[Step, ...]:
     made, kernel = texts.parse_record(note)
     kept = _kept(facts, made, keep_data=keep_data)
     steps: list[Step] = [*_stop(facts)]
-    gone = [path for path in reversed(places.files()) if facts.files.get(path) is not None and path not in kept]
-    steps += [RemoveFile(path=path) for path in gone if path != places.record]
+    ours = [path for path in reversed(places.files()) if path == places.config or file_made(path) in made]
+    gone = [path for path in ours if facts.files.get(path) is not None and path not in kept]
+    steps += [RemoveFile(path=path) for path in gone]
     if LINK in made and facts.link == facts.program and places.link not in kept:
         steps.append(RemoveFile(path=places.link))
     if not keep_data:

@@ -148,7 +148,7 @@ def with_more_roots(text: str, roots: Iterable[str]) -> str:
 
 
 def record(made: Iterable[str], kernel: Mapping[str, int]) -> str:
-    """What is noted for the end of an installation: folders and the account that were made, kernel settings before."""
+    """What is noted for the end of an installation: what was made (`folder PATH`), kernel settings before."""
     lines = ["# What `watcherd service install` found missing and made, for `watcherd service uninstall`.", *made]
     return "\n".join([*lines, *(f"{key} = {value}" for key, value in kernel.items())]) + "\n"
 
