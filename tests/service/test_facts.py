@@ -61,11 +61,19 @@ def test_a_closed_folder_on_the_way_is_named(open_folder: Path) -> None:
     inside.mkdir()
     inside.chmod(0o777)
     open_folder.chmod(0o700)
-    assert f"{open_folder} may not be entered" in facts.folder(str(inside)).barrier
+    seen = facts.folder(str(inside))
+    assert f"{open_folder} may not be entered" in seen.barrier
+    assert seen.closed == (str(open_folder),)
+    inside.chmod(0o755)
+    assert facts.folder(str(inside)).closed == (str(open_folder), str(inside))
+    open_folder.chmod(0o755)
+    assert facts.folder(str(inside)).closed == (str(inside),)
 
 
 def test_a_folder_that_is_away_is_said_to_be(tmp_path: Path) -> None:
-    assert "is not there now" in facts.folder(str(tmp_path / "away")).barrier
+    seen = facts.folder(str(tmp_path / "away"))
+    assert "is not there now" in seen.barrier
+    assert seen.closed == ()
 
 
 def test_the_mount_point_of_a_folder_is_seen(tmp_path: Path) -> None:

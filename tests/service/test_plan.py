@@ -134,6 +134,10 @@ def known(facts: Facts) -> tuple[object, ...]:
     return files, facts.folders, dict(facts.kernel), rest
 
 
+def notes(facts: Facts) -> list[str]:
+    return [step.text for step in installation(facts, PACKAGE) if isinstance(step, Note)]
+
+
 def commands(steps: Sequence[Step]) -> list[str]:
     return [" ".join(step.command) for step in steps if isinstance(step, Run)]
 
@@ -320,13 +324,37 @@ def test_a_configuration_is_not_broken_by_what_is_added(roots: str) -> None:
     assert after(by_hand, installation(by_hand, PACKAGE)).files[MACHINE.config] == roots
 
 
-def test_a_folder_that_the_account_may_not_enter_is_named_with_what_helps() -> None:
-    closed = Folder(
-        path="/srv/closed", mount_point="/", barrier="the account watcherd may not read and write in /srv/closed"
-    )
-    steps = installation(dataclasses.replace(BARE, wanted=(closed,)), PACKAGE)
-    (note,) = [step.text for step in steps if isinstance(step, Note)]
-    assert "setfacl -R -m u:watcherd:rwX,d:u:watcherd:rwX /srv/closed" in note
+IN_THE_FOLDER = "setfacl -R -m u:watcherd:rwX,d:u:watcherd:rwX '/home/ann/my photos'"
+ON_THE_WAY = "setfacl -m u:watcherd:x /home/ann"
+
+
+@pytest.mark.parametrize(
+    ("closed", "commands"),
+    [
+        (("/home/ann/my photos",), IN_THE_FOLDER),
+        (("/home/ann",), ON_THE_WAY),
+        (("/home/ann", "/home/ann/my photos"), f"{ON_THE_WAY} && {IN_THE_FOLDER}"),
+    ],
+)
+def test_a_folder_that_the_account_may_not_enter_is_named_with_what_helps(
+    closed: tuple[str, ...], commands: str
+) -> None:
+    folder = Folder(path="/home/ann/my photos", mount_point="/", barrier="it cannot", closed=closed)
+    assert notes(dataclasses.replace(BARE, wanted=(folder,))) == [
+        f"it cannot; a way to let it (with the package acl): {commands}"
+    ]
+
+
+def test_nothing_is_proposed_for_a_folder_that_is_away() -> None:
+    away = Folder(path="/mnt/photos", mount_point="/", barrier="/mnt/photos is not there now")
+    assert notes(dataclasses.replace(BARE, wanted=(away,))) == ["/mnt/photos is not there now"]
+
+
+def test_a_port_that_a_users_unit_does_not_let_through_is_told() -> None:
+    facts = dataclasses.replace(BARE, places=USERS, needs=texts.Needs(port=True))
+    assert any("RestrictAddressFamilies=AF_INET" in note for note in notes(facts))
+    assert not any("AF_INET" in note for note in notes(dataclasses.replace(facts, needs=texts.Needs())))
+    assert not any("AF_INET" in note for note in notes(dataclasses.replace(facts, places=MACHINE)))
 
 
 FOREIGN = ("template", "sysctl", "unit", "drop_in")

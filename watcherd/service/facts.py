@@ -46,7 +46,7 @@ def look(
     return Facts(
         places=places,
         program=program,
-        program_barrier=_barrier_on_the_way(program, frozenset()),
+        program_barrier=_barrier_on_the_way(program),
         files=files,
         folders=frozenset(folder for folder in above | recorded if os.path.isdir(folder)),
         link=_link(places.link),
@@ -74,30 +74,36 @@ def folder(path: str, *, fstab: str = "/etc/fstab") -> Folder:
     except OSError as error:
         return Folder(path=path, mount_point=mount_point, barrier=f"{path} is not there now ({error.strerror})")
     group = _group_that_may_write(there)
-    return Folder(path=path, mount_point=mount_point, group=group, barrier=_barrier(path, there, group))
+    barrier, closed = _barrier(path, there, group)
+    return Folder(path=path, mount_point=mount_point, group=group, barrier=barrier, closed=closed)
 
 
-def _barrier(path: str, there: os.stat_result, group: str | None) -> str:
+def _barrier(path: str, there: os.stat_result, group: str | None) -> tuple[str, tuple[str, ...]]:
     """What keeps the account from the folder, as far as modes tell; access lists are believed to be meant for it."""
     groups = frozenset([there.st_gid]) if group else frozenset[int]()
-    on_the_way = _barrier_on_the_way(path, groups)
-    if on_the_way:
-        return f"the account {NAME} cannot reach {path}: {on_the_way}"
+    way = tuple(above for above in _above(path) if not _may_be_entered(above, groups))
     is_open = there.st_mode & 0o7 == 0o7 or group is not None or _is_ours(there) or _has_access_list(path)
-    return "" if is_open else f"the account {NAME} may not read and write in {path}"
+    closed = way if is_open else (*way, path)
+    if way:
+        return f"the account {NAME} cannot reach {path}: {way[0]} may not be entered by others", closed
+    return "" if is_open else f"the account {NAME} may not read and write in {path}", closed
 
 
-def _barrier_on_the_way(path: str, groups: frozenset[int]) -> str:
+def _barrier_on_the_way(path: str) -> str:
     """The first folder above a path that others may not enter, in words; empty where there is none."""
     for above in _above(path):
         try:
-            there = os.stat(above)
+            if not _may_be_entered(above):
+                return f"{above} may not be entered by others"
         except OSError as error:
             return f"{above} cannot be looked at ({error.strerror})"
-        may_enter = there.st_mode & 0o1 or (there.st_gid in groups and there.st_mode & 0o10)
-        if not may_enter and not _is_ours(there) and not _has_access_list(above):
-            return f"{above} may not be entered by others"
     return ""
+
+
+def _may_be_entered(folder: str, groups: frozenset[int] = frozenset()) -> bool:
+    there = os.stat(folder)
+    may_enter = bool(there.st_mode & 0o1) or (there.st_gid in groups and bool(there.st_mode & 0o10))
+    return may_enter or _is_ours(there) or _has_access_list(folder)
 
 
 def _group_that_may_write(there: os.stat_result) -> str | None:

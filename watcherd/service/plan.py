@@ -275,17 +275,30 @@ def _start(facts: Facts, *, changed: bool) -> list[Step]:
 def _notes(facts: Facts) -> Iterator[Note]:
     for folder in (*facts.wanted, *facts.needs.written):
         if folder.barrier and not facts.places.is_users:
-            grant = f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {shlex.quote(folder.path)}"
-            yield Note(text=f"{folder.barrier}; a way to let it (with the package acl): {grant}")
+            grants = " && ".join(_grant(folder, closed) for closed in folder.closed)
+            way = f"; a way to let it (with the package acl): {grants}" if grants else ""
+            yield Note(text=f"{folder.barrier}{way}")
     if facts.link not in (None, facts.program):
         yield Note(text=f"{facts.places.link} is something else and stays; the command is {facts.program}")
     if not facts.places.is_users and not facts.kernel_is_writable:
         yield Note(text="the limits of inotify cannot be set here (a container?): set them on the machine itself")
+    if facts.places.is_users and facts.needs.port:
+        yield Note(
+            text="a user's unit lets no port through: for that of the metrics, `systemctl --user edit watcherd` and "
+            "write [Service] and below it RestrictAddressFamilies=AF_INET"
+        )
     if facts.places.is_users:
         yield Note(text="it ends when you log out, unless you run: loginctl enable-linger")
         yield Note(text="a user cannot raise the limits of inotify; `watcherd doctor` says whether they suffice")
     if not facts.systemd_runs:
         yield Note(text="systemd does not run here, so nothing was started; it will be at the next boot")
+
+
+def _grant(folder: Folder, closed: str) -> str:
+    """The command that lets the account in: through a folder on the way, or at all that is in the folder itself."""
+    if closed != folder.path:
+        return f"setfacl -m u:{NAME}:x {shlex.quote(closed)}"
+    return f"setfacl -R -m u:{NAME}:rwX,d:u:{NAME}:rwX {shlex.quote(closed)}"
 
 
 def systemctl_of(places: Places) -> tuple[str, ...]:

@@ -38,13 +38,15 @@ class Folder:
     """A root as the service will meet it. `mount_point` is that of the file system that it lies on.
 
     `group` may write there by the folder's mode, if that is not root's. `barrier` is what keeps the service's account
-    out, in words; empty where nothing seems to.
+    out, in words; empty where nothing seems to. `closed` are the folders that it would have to be let into: those on
+    the way, and the folder itself where it may not write.
     """
 
     path: str
     mount_point: str
     group: str | None = None
     barrier: str = ""
+    closed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
