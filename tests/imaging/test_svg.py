@@ -1,8 +1,10 @@
 """SVG, where it is allowed: drawn at the size that is wanted, and whatever it asks for, nothing but itself."""
 
 import io
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -14,7 +16,7 @@ from watcherd.imaging import Rendering, render_bytes
 from watcherd.imaging.decode import identify
 from watcherd.imaging.direct import NotRendered
 from watcherd.imaging.svg import survey
-from watcherd.model import Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Rendered, Variant
+from watcherd.model import PREVIEW, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Rendered, Variant
 
 PICTURE = (
     '<path fill="#e6141e" d="M0 0h80v60H0z"/><path fill="#1eb428" d="M80 0h80v60H80z"/>'
@@ -143,7 +145,37 @@ def tenfold(level: int) -> str:
     return f'<g id="u{level}">' + f'<use xlink:href="#u{level - 1}"/>' * 10 + "</g>"
 
 
+def filtered(step: str, count: int) -> bytes:
+    steps = "".join(f'<{step} result="r{number}"/>' for number in range(count))
+    whole = 'x="0" y="0" width="1" height="1"'
+    picture = f'<filter id="f" {whole}>{steps}</filter><rect filter="url(#f)" fill="red" width="1200" height="1200"/>'
+    return svg(picture, 'width="1200" height="1200"')
+
+
+def outline(shape: str) -> bytes:
+    return svg(f'<{shape}" fill="none" stroke="black"/>', 'width="1200" height="1200"')
+
+
+def two_faced(small: bytes, large: bytes) -> str:
+    """A JPEG in base64: the small one where percent signs are dropped, the large one where they are undone.
+
+    The letters of each two %0A are then three bytes more in the comment at its beginning, which so ends earlier.
+    """
+    hidden = small[2:] + bytes(-len(small[2:]) % 3)
+    comment = bytes(30) + hidden
+    head = b"\xff\xd8\xff\xfe" + (2 + len(comment)).to_bytes(2)
+    return b64encode(head).decode() + "%0A%0A" * (len(hidden) // 3) + b64encode(comment + large[2:]).decode()
+
+
+TWO_FACED = two_faced(saved(quarters(), "JPEG"), saved(Image.new("L", (5100, 5100)), "JPEG"))
+
+
 HOSTILE = {
+    "flood of filters": filtered("feFlood", 600),
+    "slow filters": filtered("feTurbulence", 300),
+    "picture with percent signs": svg(f'<image href="data:image/jpeg;base64,{TWO_FACED}"/>'),
+    "picture with strange letters": svg(embedded(saved(quarters(), "PNG")).replace("base64,", "base64,!")),
+    "picture with a broken name": svg(embedded(bomb(60_000, 60_000)).replace("data:", "da&#10;ta:")),
     "entity bomb": svg("<desc>&e11;</desc>", head=laughs(12)),
     "entities of elements": svg("&e11;", head=laughs(12).replace('"lol"', "'<g/>'")),
     "external entity": svg("<desc>&x;</desc>", head='<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
@@ -186,6 +218,40 @@ def test_a_worker_survives_them_all_and_goes_on() -> None:
         assert isinstance(ended.outcome, Rejected)
 
 
+def test_the_one_with_two_faces_has_them() -> None:
+    sizes = [Image.open(io.BytesIO(b64decode(face))).size for face in (TWO_FACED, unquote(TWO_FACED))]
+    assert sizes == [(160, 120), (5100, 5100)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        filtered("feFlood", 32),
+        filtered("feTile", 32),
+        outline('path d="M0 0' + "h1v1" * 250_000),
+        outline('path d="M0 0' + "h1v1" * 550_000),
+        outline('polygon points="' + "1 9 8 3 " * 60_000),
+    ],
+    ids=["floods", "tiles", "steps", "more steps", "polygon"],
+)
+def test_a_worker_takes_no_more_memory_than_was_estimated(data: bytes) -> None:
+    seen = identify(data, variants=(PREVIEW,), limits=LIMITS, has_holes=False, tolerant=False, svg=True)
+    assert isinstance(seen, Header)
+    with bench() as workers:
+        worker = workers.start()
+        workers.ready()
+        idle_bytes = most_resident_bytes(worker.pid)
+        ended, _ = workers.outcome(data, PREVIEW, svg=True)
+        assert ended.outcome == Rendered()
+        taken_bytes = most_resident_bytes(worker.pid) - idle_bytes
+    assert 32 * 1024 * 1024 < taken_bytes < seen.memory_bytes
+
+
+def most_resident_bytes(pid: int) -> int:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
 def test_a_cut_off_one_waits_and_is_then_rejected(part: float) -> None:
     data = svg()
@@ -200,6 +266,8 @@ def test_what_it_consists_of_is_counted() -> None:
     found = survey(svg(PICTURE + embedded(saved(quarters(), "PNG")) * 2))
     assert (found.elements, found.embedded_pixels, found.has_text) == (6, 2 * 160 * 120, False)
     assert found.memory_bytes > 2 * 160 * 120 * 8
+    found = survey(svg('<path d="M0 0h9"/><polygon points="1 2 3"/><feFlood/><feMerge><feMergeNode/></feMerge>'))
+    assert (found.outline_bytes, found.longest_outline_bytes, found.filter_steps) == (11, 6, 2)
 
 
 def test_any_damage_gets_an_answer() -> None:

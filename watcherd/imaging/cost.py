@@ -14,6 +14,7 @@ from watcherd.model import OutputFormat, Variant
 
 _BASE_BYTES = 16 * 1024 * 1024
 _STREAMED_ROWS = 1536
+_LAYER_PIXEL_BYTES = 4
 _OUTPUT_PIXEL_BYTES = 16  # scaled picture, its turned copy, the encoder's, and its coefficients
 _HUNGRY = {OutputFormat.AVIF: 34, OutputFormat.JXL: 56}
 
@@ -23,7 +24,7 @@ class Look:
     """What the decoder says before it decodes.
 
     `pixel_bytes` is what its buffers take for one pixel; with `streams` they hold some rows, else the whole picture.
-    `further_bytes` are what it takes besides.
+    `further_bytes` are what it takes besides, and `layers` as many drawings of the size of the largest variant.
     """
 
     width: int
@@ -32,13 +33,15 @@ class Look:
     pixel_bytes: float
     streams: bool
     further_bytes: int = 0
+    layers: int = 0
 
 
 def memory_bytes(look: Look, variants: Sequence[Variant]) -> int:
     """The peak of decoding and rendering, in bytes."""
     rows = min(look.height, _STREAMED_ROWS) if look.streams else look.height
     largest = max((_output_pixels(look, v) * _HUNGRY.get(v.format, _OUTPUT_PIXEL_BYTES) for v in variants), default=0)
-    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + look.further_bytes + largest
+    layers = look.layers * max((_output_pixels(look, v) for v in variants), default=0) * _LAYER_PIXEL_BYTES
+    return _BASE_BYTES + int(look.width * rows * look.pixel_bytes) + look.further_bytes + layers + largest
 
 
 def _output_pixels(look: Look, variant: Variant) -> int:

@@ -12,7 +12,7 @@ from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
 from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
-from watcherd.imaging.svg import survey
+from watcherd.imaging.svg import Survey, survey
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
 from watcherd.imaging.vips import clean
@@ -139,11 +139,22 @@ def _look_with(kind: Kind, decoder: Decoder, data: Content) -> Look:
         case _:
             width, height = size_of(decoder, data)
     if kind is Kind.SVG:  # it is drawn at the size of the largest variant, which is counted apart
-        contents = survey(data).memory_bytes
-        return Look(width=width, height=height, frames=1, pixel_bytes=0.0, streams=True, further_bytes=contents)
+        return _look_at_svg(survey(data), width, height)
     by_pillow = _OTHER_PIXEL_BYTES if decoder.engine is Engine.PILLOW else {}
     pixel_bytes = by_pillow.get(kind) or _PIXEL_BYTES.get(kind, _PILLOW_PIXEL_BYTES)
     return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=False)
+
+
+def _look_at_svg(found: Survey, width: int, height: int) -> Look:
+    return Look(
+        width=width,
+        height=height,
+        frames=1,
+        pixel_bytes=0.0,
+        streams=True,
+        further_bytes=found.memory_bytes,
+        layers=found.filter_steps,
+    )
 
 
 def _look_at_jpeg(decoder: Decoder, data: Content) -> Look:
