@@ -3,9 +3,10 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -84,30 +85,70 @@ def test_who_leaves_in_the_middle_or_talks_nonsense_keeps_nobody_waiting(endpoin
     assert response.status == 200
 
 
-def written(path: Path, *rounds: list[Reading]) -> TextFile:
-    file = TextFile(str(path))
-    for readings in rounds:
-        file.write(readings)
+def test_who_asks_slowly_does_not_keep_others_waiting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        served = Endpoint(listener, lambda: [QUEUED], within_s=0.2)
+        with socket.create_connection(listener.getsockname(), timeout=4) as slow:
+            slow.sendall(b"GET /metrics HT")
+            assert slow.recv(100) == b""
+        served.close()
+        served.thread.join(10)
+        assert not served.thread.is_alive()
+
+
+class Told(list[Reading]):
+    """Readings that say when the file's thread begins with them, and keep it until it may go on."""
+
+    def __init__(self, *readings: Reading) -> None:
+        super().__init__(readings)
+        self.begun, self.may_go_on = Event(), Event()
+
+    def __iter__(self) -> Iterator[Reading]:
+        self.begun.set()
+        assert self.may_go_on.wait(10)
+        return super().__iter__()
+
+
+@contextmanager
+def after(path: Path, *readings: Reading) -> Iterator[TextFile]:
+    """The text file as it is after these; the thread has begun with the next ones."""
+    file, first, second = TextFile(str(path)), Told(*readings), Told()
+    first.may_go_on.set()
+    file.write(first)
+    assert first.begun.wait(10)
+    file.write(second)
+    assert second.begun.wait(10)
+    yield file
+    file.write(list(readings))  # pending when it is closed
+    second.may_go_on.set()
     file.close()
     file.thread.join(10)
     assert not file.thread.is_alive()
-    return file
 
 
-def test_the_text_file_is_whole_and_readable_for_others(tmp_path: Path) -> None:
+def test_the_text_file_is_whole_and_readable_for_others_and_goes_with_its_writer(tmp_path: Path) -> None:
     path = tmp_path / "watcherd.prom"
     path.write_text("of yesterday")
-    file = written(path, [QUEUED])
-    assert "\nwatcherd_settling_sources 7.0\n" in path.read_text()
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert os.listdir(tmp_path) == ["watcherd.prom"]
-    assert file.trouble is None
+    with after(path, QUEUED) as file:
+        assert "\nwatcherd_settling_sources 7.0\n" in path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o644
+        assert os.listdir(tmp_path) == ["watcherd.prom"]
+        assert file.trouble is None
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_text_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
-    file = written(tmp_path / "no folder" / "watcherd.prom", [QUEUED])
-    assert isinstance(file.trouble, FileNotFoundError)
+    with after(tmp_path / "no folder" / "watcherd.prom", QUEUED) as file:
+        assert isinstance(file.trouble, FileNotFoundError)
     (tmp_path / "watcherd.prom").mkdir()
-    file = written(tmp_path / "watcherd.prom", [QUEUED])
-    assert isinstance(file.trouble, IsADirectoryError)
-    assert os.listdir(tmp_path) == ["watcherd.prom"]
+    with after(tmp_path / "watcherd.prom", QUEUED) as file:
+        assert isinstance(file.trouble, IsADirectoryError)
+        assert os.listdir(tmp_path) == ["watcherd.prom"]
+
+
+def test_readings_that_nobody_has_declared_are_told_and_the_next_ones_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "watcherd.prom"
+    with after(path, Reading(name="watcherd_unheard_of", value=1)) as file:
+        assert "watcherd_unheard_of" in str(file.trouble)
+    with after(path, QUEUED) as file:
+        assert file.trouble is None

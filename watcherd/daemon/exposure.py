@@ -5,7 +5,6 @@ state. Not responsible for: the figures (`totals.py`, `readings.py`), HTTP (`tel
 log's line (`metrics_line.py`).
 """
 
-import errno
 import os
 import socket
 import time
@@ -71,9 +70,9 @@ class Exposure:
         """Show nothing more; the figures of a daemon that has ended are taken away."""
         for endpoint in self._endpoints:
             endpoint.close()
-        for path in filter(None, (self._socket_path, self._file.path if self._file else "")):
+        if self._socket_path:
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(self._socket_path)
         if self._file:
             self._file.close()
 
@@ -126,13 +125,19 @@ class Exposure:
 def _listeners(socket_path: str, settings: MetricsSettings) -> list[socket.socket]:
     """The sockets to serve. One that cannot be had costs only itself, with a word about it."""
     listeners = []
+    if socket_path:
+        hint = "let the state directory be writable for the daemon's user, or turn off [metrics] socket"
+        listeners.append(_had(socket_path, lambda: listen_at(socket_path), hint))
+    if settings.port:
+        address = ("127.0.0.1", settings.port)
+        hint = "another program has this port, or a sandbox of the service manager forbids the family"
+        listeners.append(_had(f"127.0.0.1:{settings.port}", lambda: socket.create_server(address, backlog=16), hint))
+    return [listener for listener in listeners if listener]
+
+
+def _had(subject: str, make: Callable[[], socket.socket], hint: str) -> socket.socket | None:
     try:
-        if socket_path:
-            listeners.append(listen_at(socket_path))
-        if settings.port:
-            listeners.append(socket.create_server(("127.0.0.1", settings.port), backlog=16))
+        return make()
     except OSError as error:
-        taken = error.errno == errno.EADDRINUSE
-        hint = "another program has this port" if taken else "a sandbox of the service manager may forbid the family"
-        log.warning("metrics.unserved", subject=f"127.0.0.1:{settings.port}", cause=str(error), hint=hint)
-    return listeners
+        log.warning("metrics.unserved", subject=subject, cause=str(error), hint=hint)
+        return None

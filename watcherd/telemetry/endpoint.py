@@ -15,8 +15,10 @@ from queue import SimpleQueue
 from watcherd.telemetry.exposition import exposition
 from watcherd.telemetry.metrics import Reading
 
-CLIENT_TIMEOUT_S = 5.0
-"""A scraper that neither asks nor takes its answer for so long is dropped (chosen: below Prometheus' own 10 s)."""
+REQUEST_WITHIN_S = 8.0
+"""A scraper that has not asked and taken its answer by then is dropped (chosen: below Prometheus' own 10 s)."""
+
+_LAST_WRITE_S = 2.0
 
 
 class Unanswered(Exception):  # noqa: N818  a condition, told to the scraper
@@ -26,13 +28,15 @@ class Unanswered(Exception):  # noqa: N818  a condition, told to the scraper
 class Endpoint:
     """Serves what `ask` gives, on a socket that listens already and is closed with us.
 
-    `ask` is called in our thread and may block for a while; it raises Unanswered.
+    `ask` is called in our thread and may block for a while; it raises Unanswered. `within_s` is for a whole request.
     """
 
-    def __init__(self, listener: socket.socket, ask: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(
+        self, listener: socket.socket, ask: Callable[[], Iterable[Reading]], *, within_s: float = REQUEST_WITHIN_S
+    ) -> None:
         listener.setblocking(True)  # else `handle_request` does not wait for anybody
         self._listener = listener
-        self._server = _Server(listener, ask)
+        self._server = _Server(listener, ask, within_s)
         self._is_closed = False
         self.thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self.thread.start()
@@ -52,11 +56,12 @@ class Endpoint:
 class _Server(HTTPServer):
     address_family = socket.AF_UNIX  # of a socket that is put away at once: every sandbox allows this family
 
-    def __init__(self, listener: socket.socket, ask: Callable[[], Iterable[Reading]]) -> None:
+    def __init__(self, listener: socket.socket, ask: Callable[[], Iterable[Reading]], within_s: float) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
         self.ask = ask
+        self.within_s = within_s
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A scraper has gone, or is none: its trouble, and no reason for a traceback on our standard error."""
@@ -64,9 +69,24 @@ class _Server(HTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = CLIENT_TIMEOUT_S
     server_version = "watcherd"
     sys_version = ""
+
+    def setup(self) -> None:
+        """A socket's own timeout begins anew with each byte, so the whole request gets a deadline."""
+        super().setup()
+        self._deadline = threading.Timer(self.server.within_s, self._drop)
+        self._deadline.daemon = True
+        self._deadline.start()
+
+    def finish(self) -> None:
+        """The scraper has its answer, or has gone."""
+        self._deadline.cancel()
+        super().finish()
+
+    def _drop(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)  # wakes who reads or writes
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] not in {"/metrics", "/"}:
@@ -93,12 +113,13 @@ class _Handler(BaseHTTPRequestHandler):
 class TextFile:
     """Replaces a file with the metrics' text whenever readings are given to it, in a thread of its own.
 
-    `trouble` is why the last replacement did not succeed; None where it did.
+    `trouble` is why the last replacement did not succeed; None where it did. When it is closed, the file goes: by the
+    same thread, after what that is still writing.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.trouble: OSError | None = None
+        self.trouble: Exception | None = None
         self._readings: SimpleQueue[list[Reading] | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._work, name="metrics-file", daemon=True)
         self.thread.start()
@@ -109,18 +130,21 @@ class TextFile:
             self._readings.put(readings)
 
     def close(self) -> None:
-        """Write nothing more. Does not wait for a disk that hangs."""
+        """Take the file away, and write nothing more. Does not wait long for a disk that hangs."""
         self._readings.put(None)
+        self.thread.join(_LAST_WRITE_S)
 
     def _work(self) -> None:
         while (readings := self._readings.get()) is not None:
-            text, _ = exposition(readings)
             try:
+                text, _ = exposition(readings)
                 _replace(self.path, text)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001  of any kind: it is told by who gives the readings
                 self.trouble = error
             else:
                 self.trouble = None
+        with suppress(OSError):
+            os.unlink(self.path)
 
 
 def _replace(path: str, text: bytes) -> None:
