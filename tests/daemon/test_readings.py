@@ -5,7 +5,7 @@ from tests.daemon.world import World
 from watcherd.daemon.effects import Moment
 from watcherd.daemon.readings import readings
 from watcherd.daemon.totals import BOUNDS_S, Durations
-from watcherd.model import Reason, Rejected
+from watcherd.model import Reason, Rejected, State
 from watcherd.telemetry.exposition import exposition
 from watcherd.telemetry.metrics import METRICS, Distribution
 from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded, ScanResult
@@ -36,25 +36,50 @@ def test_what_was_done_is_counted(world: World) -> None:
     assert sum(attempts.counts) == 2
 
 
+def test_what_has_not_happened_yet_is_zero_so_that_the_first_burst_is_growth(world: World) -> None:
+    made = of(world)
+    for state in State:
+        assert made["watcherd_ledger_sources", "1", state] == 0
+    for outcome in ("rendered", "reused", "unchanged", "crashed", "timedout", "rejected", "failed"):
+        assert made["watcherd_attempts_total", outcome, ""] == 0
+    assert made["watcherd_attempts_total", "rejected", "damaged"] == 0
+    assert made["watcherd_attempts_total", "rejected", "not_permitted"] == 0
+    assert ("watcherd_attempts_total", "rejected", "truncated") not in made
+    assert made["watcherd_doubts_total", "overflow"] == 0
+    assert made["watcherd_worker_ends_total", "SIGKILL"] == 0
+
+
+def test_a_root_that_was_never_scanned_grows_old_from_the_start_on(world: World) -> None:
+    for directory, expected in ((None, 34.0), (b"folder", 34.0), (b"", START_S)):
+        if directory is not None:
+            world.report(ended(directory))
+            world.run()
+        at_s = of(world)["watcherd_scan_last_timestamp_seconds", "1"]
+        assert isinstance(at_s, float)
+        assert expected <= at_s < expected + 1e6
+
+
+def ended(directory: bytes) -> ScanEnded:
+    return ScanEnded(
+        root=1,
+        directory=directory,
+        ticket=None,
+        result=ScanResult.COMPLETE,
+        directories=1,
+        sources=2,
+        unchanged=0,
+        by_state={},
+        errors=(),
+    )
+
+
 def test_every_declared_metric_has_a_reading_once_something_happened(world: World) -> None:
     world.plays[b"bad"] = "SIGSEGV"
     world.put(b"a.jpg", b"picture a")
     world.put(b"b.jpg", b"bad")
     world.run()
     world.report(Doubt(root=1, directory=b"", why=DoubtReason.OVERFLOW))
-    world.report(
-        ScanEnded(
-            root=1,
-            directory=b"",
-            ticket=None,
-            result=ScanResult.COMPLETE,
-            directories=1,
-            sources=2,
-            unchanged=0,
-            by_state={},
-            errors=(),
-        )
-    )
+    world.report(ended(b""))
     world.run()
     made = of(world)
 

@@ -11,16 +11,37 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 from watcherd import __version__
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Moment
 from watcherd.daemon.reloads import LastReload
-from watcherd.model import JobClass
+from watcherd.model import JobClass, Outcome, Reason, State
 from watcherd.pool.slots import Busy, Idle, Resting, Starting, Stopping
 from watcherd.telemetry.metrics import Reading
 from watcherd.watch.modes import Mode
+from watcherd.watch.reports import DoubtReason
 from watcherd.watch.roots import RootState
+
+_REJECTIONS = (
+    Reason.TOO_MANY_BYTES,
+    Reason.TOO_MANY_PIXELS,
+    Reason.SIDE_TOO_LONG,
+    Reason.DAMAGED,
+    Reason.UNSUPPORTED,
+    Reason.DECODER_MISSING,
+    Reason.NAME_TAKEN,
+    Reason.TOO_MUCH_MEMORY,
+    Reason.NOT_PERMITTED,
+)
+_UNENDED = {(kind.__name__.lower(), ""): 0 for kind in get_args(Outcome)} | {
+    ("rejected", str(reason)): 0 for reason in _REJECTIONS
+}
+"""Attempts of each kind before the first one. What begins with its first event does not grow by it (`increase`)."""
+
+_DEATHS = ("SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "exit 1")
+"""How workers come to harm."""
 
 _WORKER_STATES = (Starting, Idle, Resting, Busy, Stopping)
 
@@ -38,7 +59,7 @@ def readings(
         *_queue(core, moment),
         *_workers(core, moment),
         Reading(name="watcherd_workers_resident_bytes", value=resident_bytes),
-        *_watching(core),
+        *_watching(core, started_at_s),
         *_ledger(core),
         Reading(name="watcherd_config_last_reload_successful", value=float(not last.errors)),
         Reading(name="watcherd_config_last_reload_timestamp_seconds", value=last.at_s),
@@ -49,7 +70,7 @@ def readings(
 
 def _work(core: Core) -> Iterator[Reading]:
     totals = core.totals
-    for labels, count in totals.ended_why.items():
+    for labels, count in (_UNENDED | totals.ended_why).items():
         yield Reading(name="watcherd_attempts_total", labels=labels, value=count)
     for variant in core.settings.variants:
         count = totals.derivatives[variant.name]
@@ -79,25 +100,24 @@ def _workers(core: Core, moment: Moment) -> Iterator[Reading]:
         yield Reading(name="watcherd_workers", labels=(state.__name__.lower(),), value=states[state])
     yield Reading(name="watcherd_workers_limit", value=core.most_workers)
     yield Reading(name="watcherd_workers_degraded", value=float(fleet.degraded))
-    for cause, count in core.totals.worker_ends.items():
+    for cause, count in (dict.fromkeys(_DEATHS, 0) | core.totals.worker_ends).items():
         yield Reading(name="watcherd_worker_ends_total", labels=(cause,), value=count)
     yield Reading(name="watcherd_workers_busy_seconds_total", value=fleet.busy_seconds(moment.now))
     yield Reading(name="watcherd_memory_used_bytes", value=core.admission.used_bytes)
     yield Reading(name="watcherd_memory_budget_bytes", value=core.admission.budget_bytes)
 
 
-def _watching(core: Core) -> Iterator[Reading]:
+def _watching(core: Core, started_at_s: float) -> Iterator[Reading]:
     totals = core.totals
     for kind, count in totals.events.items():
         yield Reading(name="watcherd_events_total", labels=(kind,), value=count)
-    for reason, count in totals.doubts.items():
+    for reason, count in ({str(reason): 0 for reason in DoubtReason} | totals.doubts).items():
         yield Reading(name="watcherd_doubts_total", labels=(reason,), value=count)
     for number in core.roots:
         root = (str(number),)
         yield Reading(name="watcherd_scans_total", labels=root, value=totals.scans[number])
-        if number in totals.scanned_at_s:
-            at_s = totals.scanned_at_s[number]
-            yield Reading(name="watcherd_scan_last_timestamp_seconds", labels=root, value=at_s)
+        at_s = totals.scanned_at_s.get(number, started_at_s)  # so that one that is never scanned grows old as well
+        yield Reading(name="watcherd_scan_last_timestamp_seconds", labels=root, value=at_s)
         if number in totals.succeeded_at_s:
             at_s = totals.succeeded_at_s[number]
             yield Reading(name="watcherd_root_last_success_timestamp_seconds", labels=root, value=at_s)
@@ -111,9 +131,11 @@ def _watching(core: Core) -> Iterator[Reading]:
 
 
 def _ledger(core: Core) -> Iterator[Reading]:
-    for number, counts in core.ledger.counts().items():
-        for state, count in counts.items():
-            yield Reading(name="watcherd_ledger_sources", labels=(str(number), state), value=count)
+    known = core.ledger.counts()
+    for number in {**known, **core.roots}:
+        counts = known.get(number, {})
+        for state in State:
+            yield Reading(name="watcherd_ledger_sources", labels=(str(number), state), value=counts.get(state, 0))
     with suppress(OSError):  # taken away under us: that is told elsewhere
         yield Reading(name="watcherd_ledger_size_bytes", value=os.path.getsize(core.ledger.path))
 

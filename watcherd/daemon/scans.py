@@ -107,7 +107,8 @@ class Scans:
                     self.last[item.root] = moment.wall_s, item
                 if item.result is ScanResult.COMPLETE:
                     self._totals.scans[item.root] += 1
-                    self._totals.scanned_at_s[item.root] = moment.wall_s
+                    if not item.directory:  # that of a folder says nothing of the others
+                        self._totals.scanned_at_s[item.root] = moment.wall_s
                     self._log_scan(item)
                 return self._after_scan(item, moment)
         return []

@@ -91,7 +91,7 @@ METRICS: Mapping[str, Metric] = _table(
     (_C, "watcherd_events_total", "kind", "Reports about paths, from events, scans and people."),
     (_C, "watcherd_doubts_total", "reason", "Times that events alone could not be trusted, an overflow for one."),
     (_C, "watcherd_scans_total", "root", "Scans that were completed."),
-    (_G, "watcherd_scan_last_timestamp_seconds", "root", "When a scan of a root was last completed."),
+    (_G, "watcherd_scan_last_timestamp_seconds", "root", "When a scan of a root last ended; at first, the start."),
     (_G, "watcherd_root_state", "root state", "1 for the state that a root is in, 0 for the others."),
     (_G, "watcherd_root_mode", "root mode", "1 for the mode in which a root is watched, 0 for the others."),
     (_G, "watcherd_root_paused", "root", "1 while a root rests, because somebody asked for it or it is a quiet hour."),
