@@ -1,8 +1,10 @@
 """`watcherd doctor`: it tries for real, says what is wrong with the command that mends it, and ends with 0 or 1."""
 
+import hashlib
 import json
 import os
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -235,6 +237,14 @@ def test_a_root_that_is_not_there_or_is_anothers_fails(tmp_path: Path) -> None:
     assert taken.finding is Finding.FAIL
     assert "another watcherd works in" in taken.detail
     assert "another watcherd" not in ours.detail
+
+
+def test_a_name_that_somebody_else_keeps_is_a_warning(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind("\0watcherd-root-" + hashlib.sha256(bytes(tmp_path)).hexdigest()[:32])
+        (warned,) = roots((RootSettings(path=str(tmp_path)),), in_use=False)
+    assert warned.finding is Finding.WARN
+    assert "an unknown process may work here as well" in warned.detail
 
 
 def test_of_a_root_with_a_mirror_only_the_mirror_has_to_be_writable(tmp_path: Path) -> None:

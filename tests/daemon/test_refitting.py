@@ -1,11 +1,14 @@
 """A refit of real rooms: hands, scanners and claims of real folders, without workers and without waiting."""
 
+import hashlib
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.effects import AskScanner, Moment
@@ -109,6 +112,16 @@ def test_where_another_daemon_has_a_new_root_nothing_changes(run: Run) -> None:
     assert run.watched() == {run.folders[0]}
     assert run.parts.core.settings == run.settings
     assert is_free(run.folders[1])
+
+
+def test_a_name_that_somebody_else_keeps_is_told_and_the_root_is_watched(run: Run) -> None:
+    folder = run.folders[1].encode()
+    with socket.socket(socket.AF_UNIX) as silent, capture_logs() as lines:
+        silent.bind("\0watcherd-root-" + hashlib.sha256(folder).hexdigest()[:32])
+        run.refitting.apply(run.roots(0, 1), NOW)
+    (line,) = (line for line in lines if line["event"] == "root.contested")
+    assert (line["root"], line["pid"], line["uid"]) == (folder, None, None)
+    assert run.watched() == set(run.folders[:2])
 
 
 def test_a_root_whose_variants_change_is_scanned_and_another_is_not(run: Run) -> None:

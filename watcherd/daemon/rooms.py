@@ -22,12 +22,17 @@ from watcherd.model import Entry, Ignored, JobClass, Rejected, Stamp, State
 from watcherd.naming import temporary_name
 from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan
 from watcherd.settings import Hidden, RootSettings
+from watcherd.telemetry.log import get_logger
 from watcherd.watch.compare import Wanted
 from watcherd.watch.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
 from watcherd.watch.observer import Observer
 from watcherd.watch.scanner import Request, Scanner
 from watcherd.watch.selection import Selection
+
+log = get_logger()
+
+_CONTESTED = "if that is a watcherd, let only one of the two work here; if not, ask its user what it is (ss -xlp)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,9 @@ class RootRooms:
     def claim(self, root: WatchedRoot) -> None:
         """Keep others out of where we are to work. Raises Busy."""
         for folder in {root.path, root.names.layout.tree} - self._claimed - {b""}:
-            self._stack.enter_context(claim(folder))
+            claimed = self._stack.enter_context(claim(folder))
+            for stranger in claimed.strangers:
+                log.warning("root.contested", root=folder, pid=stranger.pid, uid=stranger.uid, hint=_CONTESTED)
             self._claimed.add(folder)
 
     def give_way(self) -> None:

@@ -4,11 +4,16 @@ One daemon (or one scan) at a time: the lock is the kernel's (`flock`), so it en
 """
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import secrets
 import socket
+import struct
+import time
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,8 +21,24 @@ VARIABLES = ("WATCHERD_CONFIG", "WATCHERD_STATE_DIR", "WATCHERD_WORKER_MODULE")
 """The environment variables that somebody reads."""
 
 
+_LOOKS = 10
+_LOOK_AGAIN_S = 0.02
+_BACKLOG = 16
+
+
 class Busy(Exception):  # noqa: N818  a condition, with its own exit code
     """Another process works with this state directory, or in one of these roots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that listens on a name; None where the kernel does not tell."""
+
+    pid: int | None = None
+    uid: int | None = None
+
+    def __str__(self) -> str:
+        return "an unknown process" if self.pid is None else f"process {self.pid} of user {self.uid}"
 
 
 class Claim:
@@ -27,28 +48,40 @@ class Claim:
     sockets (unix(7)) need no file in the root, keep no file system from being unmounted, and end with their process:
     one is named after the root, and one after each folder above it. They do not reach beyond this machine, or into
     another network namespace. Raises Busy.
+
+    Any user can take any such name. So the kernel is asked whose it is, and who is not of `trusted` (else: root and our
+    own user) is no obstacle; `strangers` are these.
     """
 
-    def __init__(self, root: bytes) -> None:
+    def __init__(self, root: bytes, *, trusted: AbstractSet[int] | None = None) -> None:
         self._sockets: list[socket.socket] = []
+        self._trusted = {0, os.geteuid()} if trusted is None else trusted
+        self.strangers: frozenset[Holder] = frozenset()
         obstacle = self._obstacle(root)
         if obstacle:
             self.close()
             raise Busy(f"another watcherd works in {obstacle}, with another state directory")
 
     def _obstacle(self, root: bytes) -> str:
-        """Claim the names, and say in what folder another one works; empty where none does."""
-        name, shown = _named(root), os.fsdecode(root)
-        above = [_named(folder) for folder in _above(root)]
-        if not self._bind(f"watcherd-root-{name}"):
-            return shown
-        for folder in above:
-            self._bind(f"watcherd-below-{folder}-{name}")
-        taken = _abstract_names()  # after our own, so that of two at once at least one sees the other
-        if any(f"watcherd-root-{folder}" in taken for folder in above):
-            return f"a folder that holds {shown}"
-        if any(other.startswith(f"watcherd-below-{name}-") for other in taken):
-            return f"a folder inside {shown}"
+        """Claim the names, and say in what folder another one works; empty where none does.
+
+        A name where nobody listens is one of a process that has just taken it, or is just ending, or means us harm: it
+        is looked at again for a moment.
+        """
+        name = _named(root)
+        own = f"watcherd-root-{name}"
+        wanted = [own, *(f"watcherd-below-{_named(folder)}-{name}" for folder in _above(root))]
+        for look in range(_LOOKS):
+            time.sleep(_LOOK_AGAIN_S if look else 0)
+            wanted = [one for one in wanted if not self._listens(one)]
+            places = _conflicts(root) | ({own: os.fsdecode(root)} if own in wanted else {})
+            holders = {other: _holder(other) for other in places}
+            for other, holder in holders.items():
+                if holder and holder.uid in self._trusted:
+                    return places[other]
+            if None not in holders.values():
+                break
+        self.strangers = frozenset(holder or Holder() for holder in holders.values())
         return ""
 
     def __enter__(self) -> Self:
@@ -62,13 +95,16 @@ class Claim:
         for claimed in self._sockets:
             claimed.close()
 
-    def _bind(self, name: str) -> bool:
-        claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._sockets.append(claimed)
+    def _listens(self, name: str) -> bool:
+        """Take a name; only of a socket that listens the kernel tells whose it is."""
+        claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             claimed.bind(f"\0{name}")
+            claimed.listen(_BACKLOG)
         except OSError:
+            claimed.close()
             return False
+        self._sockets.append(claimed)
         return True
 
 
@@ -88,10 +124,50 @@ def _above(folder: bytes) -> list[bytes]:
     return above
 
 
-def _abstract_names() -> set[str]:
-    """The names of all abstract sockets of this network namespace (proc_net_unix: the last field, after an @)."""
+def _conflicts(root: bytes) -> dict[str, str]:
+    """The names that others have taken around a root, and where those work. To be asked when our own are taken.
+
+    Of two processes at once, at least one then sees the other.
+    """
+    shown, inside = os.fsdecode(root), f"watcherd-below-{_named(root)}-"
+    around = {f"watcherd-root-{_named(folder)}" for folder in _above(root)}
+    taken = _abstract_names()
+    outer = {name: f"a folder that holds {shown}" for name in taken if name in around}
+    return outer | {name: f"a folder inside {shown}" for name in taken if name.startswith(inside)}
+
+
+def _holder(name: str) -> Holder | None:
+    """Who listens on a name; None where nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as asking:
+        try:
+            asking.connect(f"\0{name}")
+        except ConnectionRefusedError:
+            return None
+        except OSError:  # its queue is full: nobody takes our questions out of it
+            return _holder_by_descriptors(_abstract_names().get(name, ""))
+        pid, uid, _ = struct.unpack("iII", asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return Holder(pid=pid, uid=uid)
+
+
+def _holder_by_descriptors(inode: str) -> Holder:
+    """Who has a socket open. Only root sees other users' descriptors, but those of our own user we do see."""
+    for path in glob.iglob("/proc/[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(path) == f"socket:[{inode}]":
+                pid = path.split("/")[2]
+                return Holder(pid=int(pid), uid=os.stat(f"/proc/{pid}").st_uid)
+    return Holder()
+
+
+def _abstract_names() -> dict[str, str]:
+    """Names and inodes of the abstract stream sockets of this network namespace (proc_pid_net(5), "unix")."""
+    names = {}
     with open("/proc/net/unix", encoding="utf-8", errors="replace") as lines:
-        return {name for line in lines for _, _, name in (line.rstrip("\n").partition(" @"),) if name}
+        for line in lines:
+            _, _, _, _, kind, _, inode, *name = line.rstrip("\n").split(maxsplit=7)
+            if kind == "0001" and inode != "0" and name and name[0].startswith("@"):
+                names[name[0][1:]] = inode
+    return names
 
 
 @dataclass(frozen=True, slots=True)

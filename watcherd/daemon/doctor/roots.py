@@ -79,9 +79,12 @@ def _no_room(target: str, space: os.statvfs_result) -> Wrong | None:
 
 def _claimed(root: RootSettings) -> Wrong | None:
     try:
-        claim(os.fsencode(root.path)).close()
+        with claim(os.fsencode(root.path)) as claimed:
+            strangers = sorted(map(str, claimed.strangers))
     except Busy as error:
         return Finding.FAIL, str(error), "systemctl list-units 'watcherd*'; end one of the two"
+    if strangers:
+        return Finding.WARN, f"{', '.join(strangers)} may work here as well", "ss -xlp | grep @watcherd-"
     return None
 
 
