@@ -140,6 +140,20 @@ def test_sources_that_are_all_back_release_the_brake_and_keep_everything(world: 
     assert (derivatives(world), len(world.rendered)) == (20, 10)
 
 
+def test_few_that_stay_away_do_not_hold_the_brake_once_most_are_back(world: World) -> None:
+    files = {name: world.disk[name] for name in NAMES[:6]}
+    lose(world, 6)
+    assert world.ledger.held_since_s(world.root) is not None
+    back = dict(list(files.items())[:4])
+    world.disk.update(back)
+    world.scan(*back)
+    world.run(200)
+
+    assert world.ledger.held_since_s(world.root) is None
+    assert world.ledger.count_gone(world.root) == 0  # the other two were forgotten
+    assert derivatives(world) == 16
+
+
 def test_moved_sources_are_not_counted(world: World) -> None:
     for name in NAMES:
         world.rename(name, b"moved " + name)

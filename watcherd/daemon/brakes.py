@@ -42,8 +42,8 @@ class Brakes:
         """One that was found missing then is there again, or elsewhere."""
         brake = self._brake(root)
         brake.back(at_s)
-        if brake.held_since_s is not None and not self._ledger.count_gone(root):
-            self._let_go(root, "all are back")
+        if brake.held_since_s is not None and brake.eases(self._ledger.count_gone(root), self._sources(root)):
+            self._let_go(root, "most are back")
 
     def holds(self, root: int, moment: Moment) -> bool:
         """Whether the derivatives of gone sources are kept now. Where they are kept anyway, there is no need to."""
@@ -51,7 +51,7 @@ class Brakes:
             return False
         brake = self._brake(root)
         was = brake.held_since_s
-        holds = brake.holds(moment.wall_s, sum(self._ledger.counts().get(root, {}).values()))
+        holds = brake.holds(moment.wall_s, self._sources(root))
         if holds and was is None:
             self._ledger.set_held_since(root, brake.held_since_s)
             log.warning(
@@ -73,6 +73,9 @@ class Brakes:
     def confirm(self, root: int) -> None:
         """Somebody says that they are gone for good."""
         self._let_go(root, "it was confirmed")
+
+    def _sources(self, root: int) -> int:
+        return sum(self._ledger.counts().get(root, {}).values())
 
     def _let_go(self, root: int, reason: str) -> None:
         brake = self._brake(root)

@@ -112,7 +112,10 @@ class Departures:
     def returned(self, entry: Entry) -> None:
         """A gone source is where it was; its entry was recorded so."""
         if entry.gone_at_s is not None:
-            self.brakes.back(entry.source.root, entry.gone_at_s)
+            root = entry.source.root
+            self.brakes.back(root, entry.gone_at_s)
+            if root in self._held and self.brakes.held_until_s(root) is None:  # it was let go: now for those it held
+                self._held[root] = 0.0
 
     def moved(self, entry: Entry, moment: Moment) -> None:
         """A source is elsewhere now; the entry of its old path names the derivatives that did not go along."""

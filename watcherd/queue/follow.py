@@ -63,7 +63,7 @@ def is_outdated(before: Entry, now: Entry) -> bool:
 class BrakePolicy:
     """It engages when more sources of a root went within `window_s` than `floor`, and than `share` of them (0 to 1).
 
-    It then holds until it is confirmed, until all are back, or for `grace_s`. A share of 1 never engages it.
+    It then holds until it is confirmed, until most are back, or for `grace_s`. A share of 1 never engages it.
     """
 
     share: float
@@ -110,8 +110,12 @@ class Brake:
             self.held_since_s = now_s
         return self.held_since_s is not None
 
+    def eases(self, still_gone: int, sources: int) -> bool:
+        """Whether so many are back that twice what is still gone would not engage it: a folder was renamed, no more."""
+        return self.held_since_s is not None and not self._is_too_much(2 * still_gone, sources)
+
     def release(self) -> None:
-        """Somebody has confirmed it, the grace period is over, or all are back: what went until now counts no more."""
+        """It was confirmed, the grace period is over, or most are back: what went until now counts no more."""
         self.held_since_s = None
         self._gone.clear()
 
