@@ -198,7 +198,8 @@ def test_idle_workers_that_do_not_stay_alive_end_the_daemon_with_1_and_the_reaso
     print(f"{len(ended)} idle workers ended")
     assert daemon.ended() == 1
     assert "idle workers died within 60 s (SIGBUS)" in daemon.lines("daemon.failed")[0]["cause"]
-    assert len(daemon.lines("worker.exited")) == len(ended) >= 22
+    assert len(ended) >= 22
+    assert len(daemon.lines("worker.exited")) >= 5  # then their like is left out, and counted
 
 
 def _is_fenced(pid: int) -> bool:
