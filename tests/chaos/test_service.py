@@ -24,6 +24,7 @@ from watcherd.cli import VERBS
 COMMAND = "/opt/watcherd/bin/watcherd"
 CONFIG, STATE, UP = "/etc/watcherd/config.toml", "/var/lib/watcherd", "/srv/up"
 DROP_IN = "/etc/systemd/system/watcherd.service.d/90-test.conf"
+NO_WORKERS = "WATCHERD_WORKER_MODULE=no.such.module\n"
 QUICK_RESTART = "RestartSec=100ms\n"
 CHANGES_ANYWAY = re.compile(
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-|/etc/\.pwd\.lock|/var/(log|cache|tmp)(/.*)?|.*/__pycache__(/.*)?"
@@ -410,6 +411,8 @@ def test_it_starts_without_a_disk_that_it_knows(machine_with: Callable[..., Mach
     machine.run("umount", "/mnt/disk")
     machine.run("systemctl", "start", "watcherd")
     assert machine.show("watcherd", "SubState") == "running"
+    again = machine.run(COMMAND, "service", "install", "--watch", "/mnt/disk")
+    assert (again.stdout, "nothing to do" in again.stderr) == ("", True)
     machine.run("mount", disk, "/mnt/disk")
     fill(machine.path("/mnt/disk"), 1, first=100)
     all_done(machine, 3)
@@ -486,17 +489,34 @@ def test_a_root_that_hangs_is_no_reason_for_the_watchdog(machine_with: Callable[
 
 
 def test_a_crash_loop_comes_to_the_start_limit(machine: Machine) -> None:
-    limits = (
-        "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=100ms\nEnvironment=WATCHERD_WORKER_MODULE=no.such.module\n"
-    )
+    machine.write("/etc/environment-of-test", NO_WORKERS)
     machine.write(CONFIG, QUICK_SETTLE)
-    machine.write(DROP_IN, limits)
+    machine.write(
+        DROP_IN,
+        "[Unit]\nStartLimitBurst=3\n[Service]\nRestartSec=100ms\nEnvironmentFile=/etc/environment-of-test\n",
+    )
     failed = machine.run(COMMAND, "service", "install", "--watch", UP, check=False)
     assert failed.returncode == 1
     assert "journalctl" in failed.stderr
     settled(machine, result="exit-code")
     assert "Start request repeated too quickly" in machine.journal("watcherd")
     assert machine.journal("watcherd").count('"daemon.starting"') == 3
+
+    machine.write("/etc/environment-of-test", "")
+    assert machine.run("systemctl", "start", "watcherd", check=False).returncode != 0
+    install(machine)
+    assert machine.show("watcherd", "SubState") == "running"
+
+
+def test_a_service_that_is_about_to_start_again_can_be_removed(machine: Machine) -> None:
+    machine.write(CONFIG, QUICK_SETTLE)
+    machine.write(DROP_IN, f"[Service]\nRestartSec=60s\nEnvironment={NO_WORKERS}")
+    assert machine.run(COMMAND, "service", "install", "--watch", UP, check=False).returncode == 1
+    eventually(lambda: machine.show("watcherd", "SubState") == "auto-restart", within_s=30, what="it waits")
+    machine.run("rm", DROP_IN)
+    machine.run(COMMAND, "service", "uninstall")
+    assert machine.show("watcherd", "LoadState") == "not-found"
+    assert machine.show("watcherd", "ActiveState") == "inactive"
 
 
 def test_a_wrong_configuration_is_tried_once(machine: Machine) -> None:
