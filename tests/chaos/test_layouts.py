@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.audit import BESIDE, Where, audit, half_made, prints, temporary_files
-from tests.chaos.harness import Daemon, command, eventually, summary_of
+from tests.chaos.harness import QUICK_SETTLE, Daemon, command, eventually, summary_of
 from tests.chaos.pictures import fill, jpeg, put
 
 Mount = Callable[..., Path]
@@ -229,6 +229,27 @@ def test_a_changed_layout_moves_everything_and_renders_nothing(
         daemon.stop()
     if keeps_ledger:
         assert everything_below(mirror) == {".watcherd-mirror"}
+
+
+@pytest.mark.timeout(120)
+def test_a_reload_moves_everything_to_another_layout_while_the_daemon_runs(
+    watched: Path, mirror: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    fill(watched / "in", 4)
+    daemon = daemon_at(config=QUICK_SETTLE + root_table(watched) + QUICK).start()
+    daemon.rested(sources=4)
+    for table, where in (
+        (root_table(watched, "subfolder"), HIDDEN),
+        (root_table(watched, "mirror", mirror), in_mirror(mirror)),
+        (root_table(watched), BESIDE),
+    ):
+        (daemon.folder / "watcherd.toml").write_text(QUICK_SETTLE + table + QUICK)
+        done = command("reload", "--state-dir", daemon.state)
+        assert done.returncode == 0, done.stderr
+        what = f"all lies in the new layout {where}"
+        eventually(lambda: audit(watched, daemon.state, where=where).problems == [], within_s=20, what=what)  # noqa: B023
+    assert sum(daemon.rendered().values()) == 4
+    assert not any((watched / "in" / ".derivatives").glob("*"))
 
 
 @pytest.mark.timeout(240)
