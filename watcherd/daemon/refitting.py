@@ -7,6 +7,7 @@ of it or, where another daemon has one of the new roots, nothing. Not responsibl
 A root that goes is *leaving* until what is in hand there is finished: nothing new is looked at, its hands stay.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from watcherd.daemon import reach
@@ -99,20 +100,17 @@ class Refitting:
         new = [root for number, root in surveyed.items() if number not in rooms]
         going = [one for number, one in rooms.items() if number not in surveyed]
         built: dict[int, RootRooms] = {}
-        for one in going:
-            one.give_way()
-        try:
+        with ExitStack() as unless_built:
+            for one in going:
+                one.give_way()
+                unless_built.callback(one.claim, one.root)
             for number, root in surveyed.items():
                 if number in rooms:
                     rooms[number].claim(root)
             for root in new:
-                built[root.number] = RootRooms(root, self._parts.house, seen_by=decoders_and_limits)
-        except Exception:
-            for one in built.values():
-                one.close()
-            for one in going:
-                one.claim(one.root)
-            raise
+                made = built[root.number] = RootRooms(root, self._parts.house, seen_by=decoders_and_limits)
+                unless_built.callback(made.close)
+            unless_built.pop_all()
         for number, one in built.items():
             one.start()
             rooms[number] = one

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 
 CHUNK_BYTES = 1024 * 1024
 """One call's worth: small enough that a slow network share shows progress between two calls."""
@@ -37,13 +38,12 @@ def pour(source: int, target: int, size_bytes: int, *, step: Callable[[], object
 
 def sealed_copy(source: int, size_bytes: int, *, step: Callable[[], object]) -> int:
     """A new memfd with the first `size_bytes` of `source` (or as many as there are), sealed; the caller closes it."""
-    memory = _create()
-    try:
+    with ExitStack() as unless_done:
+        memory = _create()
+        unless_done.callback(os.close, memory)
         pour(source, memory, size_bytes, step=step)
         seal(memory)
-    except BaseException:
-        os.close(memory)
-        raise
+        unless_done.pop_all()
     return memory
 
 

@@ -145,11 +145,10 @@ class _Draft:
         terms.step("create")
         self._descriptor = os.open(self._at.name, _WRITE, _PRIVATE, dir_fd=directory)
         self._visible = False
-        try:
+        with contextlib.ExitStack() as unless_written:
+            unless_written.callback(self.close)
             self._write()
-        except BaseException:
-            self.close()
-            raise
+            unless_written.pop_all()
 
     def finish(self) -> None:
         """Make the content durable."""

@@ -8,6 +8,7 @@ comes as an open descriptor.
 import errno
 import os
 import stat
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from watcherd.derivatives.marks import WINDOW_BYTES, has_late_mark, is_whole, mark_in
@@ -54,12 +55,11 @@ def open_regular(directory: int, name: bytes) -> int:
     it is the one that counts. The file's access time stays as it is wherever we may ask for that (owner, or root).
     """
     _require_regular(os.stat(name, dir_fd=directory, follow_symlinks=False))
-    descriptor = _open(directory, name)
-    try:
+    with ExitStack() as unless_right:
+        descriptor = _open(directory, name)
+        unless_right.callback(os.close, descriptor)
         _require_regular(os.fstat(descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
+        unless_right.pop_all()
     return descriptor
 
 

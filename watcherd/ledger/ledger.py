@@ -14,7 +14,7 @@ passes. Where the disk is full, SQLite takes them back at their commit: their st
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -70,17 +70,16 @@ class Ledger(Queries):
             connection = connect(path, read_only=read_only)
         except sqlite3.Error as error:
             raise translated(error, "open", path) from error
-        try:
-            check(connection, path, read_only=read_only)
-            if not read_only:
-                prepare(connection, path)
-            ledger = cls(connection, path)
-        except sqlite3.Error as error:
-            connection.close()
-            raise translated(error, "open", path) from error
-        except BaseException:
-            connection.close()
-            raise
+        with ExitStack() as unless_ours:
+            unless_ours.callback(connection.close)
+            try:
+                check(connection, path, read_only=read_only)
+                if not read_only:
+                    prepare(connection, path)
+                ledger = cls(connection, path)
+            except sqlite3.Error as error:
+                raise translated(error, "open", path) from error
+            unless_ours.pop_all()
         ledger._most_recent = 0 if read_only else _MOST_RECENT  # others write to what a reader reads
         return ledger
 

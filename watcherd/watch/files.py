@@ -13,6 +13,7 @@ import functools
 import os
 import stat
 import struct
+from contextlib import ExitStack
 
 from watcherd.model import Stamp
 from watcherd.watch.mounts import mount_number
@@ -44,12 +45,11 @@ ENVIRONMENT = frozenset(
 
 def open_root(path: bytes, inode: int | None, mount: int | None = None) -> int:
     """Open a root; the caller closes it. Another inode or mount found there (an unmounted disk) is ESTALE."""
-    descriptor = os.open(path, _FOLDER)
-    try:
+    with ExitStack() as unless_right:
+        descriptor = os.open(path, _FOLDER)
+        unless_right.callback(os.close, descriptor)
         _require(descriptor, inode, mount)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        unless_right.pop_all()
     return descriptor
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -269,14 +270,12 @@ def _has_holes(source: int, size_bytes: int) -> bool:
 
 def _copy(place: Place, source: int, size_bytes: int, is_right: Callable[[int], bool]) -> int | None:
     """A sealed copy, or None where the source is shorter than it was, or the copy is not right."""
-    memory = sealed_copy(source, size_bytes, step=partial(place.steps.at, "read"))
-    try:
+    with ExitStack() as unless_right:
+        memory = sealed_copy(source, size_bytes, step=partial(place.steps.at, "read"))
+        unless_right.callback(os.close, memory)
         if os.fstat(memory).st_size == size_bytes and is_right(memory):
+            unless_right.pop_all()
             return memory
-    except BaseException:
-        os.close(memory)
-        raise
-    os.close(memory)
     return None
 
 
@@ -291,14 +290,15 @@ def collect(place: Place, request: Collect) -> Collected | Fault:
     """Read derivatives of ours; one that is missing, foreign or stale is None, and the source is rendered instead."""
     memories: list[int | None] = []
     try:
-        with place.opened() as root:
+        with ExitStack() as unless_all, place.opened() as root:
             for path, mark in request.items:
-                memories.append(_collect_one(place, root, path, mark))
-    except BaseException as error:
-        _close_all(memories)
-        if isinstance(error, OSError):
-            return place.fault(request.ticket, b"", error)
-        raise
+                memory = _collect_one(place, root, path, mark)
+                memories.append(memory)
+                if memory is not None:
+                    unless_all.callback(os.close, memory)
+            unless_all.pop_all()
+    except OSError as error:
+        return place.fault(request.ticket, b"", error)
     return Collected(root=place.root, ticket=request.ticket, fds=tuple(memories))
 
 
@@ -326,9 +326,3 @@ def _copy_marked(place: Place, source: int, mark: Mark) -> int | None:
     if not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
         return None
     return _copy(place, source, size_bytes, lambda memory: mark_of(memory, size_bytes) == mark)
-
-
-def _close_all(memories: Iterable[int | None]) -> None:
-    for memory in memories:
-        if memory is not None:
-            os.close(memory)

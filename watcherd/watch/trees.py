@@ -10,6 +10,7 @@ an empty disk makes the file by hand; no identity of a file system would allow f
 
 import errno
 import os
+from contextlib import ExitStack
 
 from watcherd.naming import Names
 from watcherd.watch import files
@@ -49,14 +50,13 @@ def open_tree(tree: bytes) -> int:
         if error.errno in files.NOT_THERE:
             raise _absent(tree) from error
         raise
-    try:
-        os.stat(MARKER, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError as error:
-        os.close(descriptor)
-        raise _absent(tree) from error
-    except BaseException:
-        os.close(descriptor)
-        raise
+    with ExitStack() as unless_marked:
+        unless_marked.callback(os.close, descriptor)
+        try:
+            os.stat(MARKER, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise _absent(tree) from error
+        unless_marked.pop_all()
     return descriptor
 
 
