@@ -10,7 +10,14 @@ PACKAGE = Path(__file__).parent.parent / "watcherd"
 MODULES = sorted(path.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py"))
 
 STAGES = {"watch", "queue", "pool", "imaging", "derivatives", "ledger", "telemetry"}
-LEAVES = {"watcherd.backfill", "watcherd.model", "watcherd.naming", "watcherd.settings", "watcherd.telemetry.events"}
+LEAVES = {
+    "watcherd.backfill",
+    "watcherd.model",
+    "watcherd.naming",
+    "watcherd.settings",
+    "watcherd.telemetry.declared",
+    "watcherd.telemetry.events",
+}
 BETWEEN_STAGES = {
     *(
         (f"watcherd.watch.{name}", "derivatives")

@@ -9,9 +9,9 @@ Fields: lengths of time end in `_s`, sizes in `_bytes` (or are `bytes_in`, `byte
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from watcherd.settings import LogLevel
+from watcherd.telemetry.declared import by_name
 
 ALWAYS = frozenset({"exc_info", "repeated"})
 """Fields that any event may have besides its own: a traceback; how many lines like it were left out before it."""
@@ -28,13 +28,10 @@ class Event:
 
 
 def _table(*rows: tuple[LogLevel, str, str, str]) -> Mapping[str, Event]:
-    events = {
-        name: Event(name=name, level=level, fields=frozenset(fields.split()), meaning=meaning)
+    return by_name(
+        Event(name=name, level=level, fields=frozenset(fields.split()), meaning=meaning)
         for level, name, fields, meaning in rows
-    }
-    if len(events) != len(rows):
-        raise ValueError("an event is declared twice")
-    return MappingProxyType(events)
+    )
 
 
 _D, _I, _W, _E = LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR

@@ -9,7 +9,8 @@ configuration, never from a file's name: `root` is the root's number.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
+
+from watcherd.telemetry.declared import by_name
 
 
 class MetricKind(StrEnum):
@@ -50,13 +51,10 @@ class Reading:
 
 
 def _table(*rows: tuple[MetricKind, str, str, str]) -> Mapping[str, Metric]:
-    metrics = {
-        name: Metric(name=name, kind=kind, labels=tuple(labels.split()), meaning=meaning)
+    return by_name(
+        Metric(name=name, kind=kind, labels=tuple(labels.split()), meaning=meaning)
         for kind, name, labels, meaning in rows
-    }
-    if len(metrics) != len(rows):
-        raise ValueError("a metric is declared twice")
-    return MappingProxyType(metrics)
+    )
 
 
 _C, _G, _H, _N = MetricKind.COUNTER, MetricKind.GAUGE, MetricKind.HISTOGRAM, MetricKind.INFO
