@@ -192,6 +192,7 @@ def test_ftp_an_upload_under_a_temporary_name_is_seen_under_its_own(
     settings = "set xfer:use-temp-file yes; set xfer:temp-file-name .in.*"
     run("lftp", "-c", f"{settings}; open {ftp}; mput -O . {pictures}/*.jpg; bye")
     one_complete_set_each(daemon, watched, 32)
+    assert [line["source"] for line in daemon.lines() if "/.in." in str(line.get("source", ""))] == []
 
 
 def test_ftp_an_upload_that_broke_off_is_completed_later(

@@ -195,6 +195,8 @@ def test_a_folder_in_a_home_and_one_in_tmp_are_reached(machine: Machine) -> None
     fill(machine.path("/home/ann/photos"), 1)
     fill(machine.path("/tmp/photos"), 1, first=10)
     all_done(machine, 2)
+    thumbnails = [folder.glob("*.thumbnail.jpg") for folder in map(machine.path, ("/home/ann/photos", "/tmp/photos"))]
+    assert [len(list(found)) for found in thumbnails] == [1, 1]
 
 
 def test_a_folder_that_the_account_cannot_enter_is_named_with_the_command_that_helps(machine: Machine) -> None:
