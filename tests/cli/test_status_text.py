@@ -11,7 +11,7 @@ import pytest
 from tests.daemon.world import World
 from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.status_text import length, overall_text, queue_text
-from watcherd.daemon.status import Status
+from watcherd.daemon.reporting.status import Status
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Reason, Source, State
 

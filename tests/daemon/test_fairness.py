@@ -10,8 +10,8 @@ import pytest
 from tests.daemon.outside import FULL, File
 from tests.daemon.world import World
 from watcherd.daemon.oneshot import _ScanCourse
+from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.signals import Signalled
-from watcherd.daemon.tally import Scope
 from watcherd.model import ChangeKind, Entry, Failed, JobClass, Reason, Source, State
 from watcherd.pool.slots import Busy
 from watcherd.watch.hands import Collect, Fault, Fetch, Publish

@@ -9,8 +9,8 @@ import pytest
 from tests.daemon.outside import FULL, File
 from tests.daemon.world import World
 from watcherd.daemon.effects import AskHands
-from watcherd.daemon.tally import Scope
-from watcherd.daemon.verbs import renew
+from watcherd.daemon.reporting.tally import Scope
+from watcherd.daemon.verbs.requests import renew
 from watcherd.model import (
     PREVIEW,
     THUMBNAIL,

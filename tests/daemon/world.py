@@ -25,7 +25,7 @@ from watcherd.daemon.effects import (
     WatchAnew,
     WatchedRoot,
 )
-from watcherd.daemon.tally import Scope
+from watcherd.daemon.reporting.tally import Scope
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
     PREVIEW,

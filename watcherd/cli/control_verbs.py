@@ -110,7 +110,7 @@ def resume(roots: Sequence[str], state_dir: str | None) -> int:
 def _keep(folder: str, names: list[str], until_s: dict[str, float | None] | None) -> int:
     """Write pauses down for the next run, or (None) take them back. Returns how many were taken back."""
     from watcherd.cli.holding import hold, seen_roots  # noqa: PLC0415 - not for --help
-    from watcherd.daemon import pausing  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs import pausing  # noqa: PLC0415 - as above
 
     strange = [name for name in names if name not in seen_roots(folder)]
     if strange:

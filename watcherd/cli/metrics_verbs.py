@@ -17,7 +17,7 @@ def metrics() -> None:
 @state_dir_option
 def show(state_dir: str | None) -> None:
     """Print the running daemon's metrics, as Prometheus would read them; exit code 69 if none runs."""
-    from watcherd.daemon.scraping import Unscraped, scrape  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.reporting.scraping import Unscraped, scrape  # noqa: PLC0415 - not for --help
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
 
     try:

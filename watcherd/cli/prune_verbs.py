@@ -13,8 +13,8 @@ from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
-    from watcherd.daemon.pruning import Finding, Scope
-    from watcherd.daemon.upkeep import Report
+    from watcherd.daemon.verbs.pruning import Finding, Scope
+    from watcherd.daemon.verbs.upkeep import Report
     from watcherd.settings import Settings
 
 _WHY = {
@@ -91,7 +91,7 @@ class _Output:
 def _by_daemon(folder: str, output: _Output, *, dry_run: bool) -> "Report | None":
     from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
-    from watcherd.daemon.upkeep import Report  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs.upkeep import Report  # noqa: PLC0415 - as above
 
     control = StateDirectory(folder).control
     if not os.path.exists(control):
@@ -112,7 +112,7 @@ def _by_daemon(folder: str, output: _Output, *, dry_run: bool) -> "Report | None
 def _by_ourselves(config: str | None, folder: str, output: _Output, *, dry_run: bool) -> "Report":
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
     from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - as above
-    from watcherd.daemon.pruning import Scope  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs.pruning import Scope  # noqa: PLC0415 - as above
     from watcherd.settings import RootSettings, Settings  # noqa: PLC0415 - as above
 
     settings = configuration.load(config) if config else Settings()
@@ -127,7 +127,7 @@ def _by_ourselves(config: str | None, folder: str, output: _Output, *, dry_run: 
 def _of_roots(paths: Sequence[str], folder: str, output: _Output, *, dry_run: bool) -> "Report":
     """Prune folders that are not watched any more."""
     from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.pruning import Scope  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs.pruning import Scope  # noqa: PLC0415 - as above
     from watcherd.settings import RootSettings, Settings  # noqa: PLC0415 - as above
 
     known = seen_roots(folder)
@@ -142,7 +142,7 @@ def _of_roots(paths: Sequence[str], folder: str, output: _Output, *, dry_run: bo
 def _held(settings: "Settings", folder: str, scope: "Scope", output: _Output, *, dry_run: bool) -> "Report":
     from watcherd import config as configuration  # noqa: PLC0415 - not for --help
     from watcherd.cli.holding import hold, seen_roots  # noqa: PLC0415 - as above
-    from watcherd.daemon.upkeep import prune_once, told  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs.upkeep import prune_once, told  # noqa: PLC0415 - as above
     from watcherd.settings import LogLevel  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure  # noqa: PLC0415 - as above
 

@@ -91,8 +91,8 @@ def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> i
 
 def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
     from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
-    from watcherd.daemon import verbs  # noqa: PLC0415 - as above
     from watcherd.daemon.composition import open_ledger  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs import requests as verbs  # noqa: PLC0415 - as above
 
     with hold(folder) as state, open_ledger(state) as ledger:
         entries = verbs.failed(ledger) if failed else [_entry(ledger, path) for path in paths]
@@ -126,7 +126,7 @@ def _located(file: str) -> str:
 
 
 def _entry(ledger: "Ledger", path: str) -> "Entry":
-    from watcherd.daemon.places import locate  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.verbs.places import locate  # noqa: PLC0415 - not for --help
 
     source = locate(os.fsencode(path), ledger.roots())
     entry = ledger.entry(source) if source is not None else None

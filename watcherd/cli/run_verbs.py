@@ -22,7 +22,7 @@ def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     """
     from watcherd.cli.holding import hold, seen_mirrors, seen_roots  # noqa: PLC0415 - not for --help
     from watcherd.daemon import lifecycle  # noqa: PLC0415 - as above
-    from watcherd.daemon.origin import Origin  # noqa: PLC0415 - as above
+    from watcherd.daemon.reload.origin import Origin  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure, get_logger  # noqa: PLC0415 - as above
 
     if not config and not watch:

@@ -43,7 +43,7 @@ def scan(
     rejected, incomplete, failed or quarantined; `watcherd status` tells which and why.
     """
     from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.tally import TROUBLE  # noqa: PLC0415 - as above
+    from watcherd.daemon.reporting.tally import TROUBLE  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure  # noqa: PLC0415 - as above
 
     paths = [_resolved(place) for place in places]

@@ -1,6 +1,6 @@
 """The status as one screen of text, and the screen that goes on showing it.
 
-Not responsible for: what is shown (`query_verbs.py`, `daemon/status.py`).
+Not responsible for: what is shown (`query_verbs.py`, `daemon/reporting/status.py`).
 """
 
 import time

@@ -123,8 +123,8 @@ def _findings(ledger: "Ledger", paths: Sequence[str], output: _Output, *, deep: 
 
 def _entries(ledger: "Ledger", paths: Sequence[str]) -> "Iterator[tuple[Entry, bytes, Names]]":
     """The finished sources at and below some paths, or all; each with its root's path and names."""
-    from watcherd.daemon.layouts import recorded_names  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.places import locate  # noqa: PLC0415 - as above
+    from watcherd.daemon.roots.layouts import recorded_names  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.verbs.places import locate  # noqa: PLC0415 - as above
     from watcherd.model import Source  # noqa: PLC0415 - as above
 
     roots = ledger.roots()
@@ -234,7 +234,7 @@ def _repair_batch(batch: dict[str, list[str]], folder: str, config: str | None) 
 
 def _discard_offline(damaged: dict[str, list[str]], folder: str) -> None:
     from watcherd.cli.holding import hold, seen_roots  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.upkeep import discard_once  # noqa: PLC0415 - as above
+    from watcherd.daemon.verbs.upkeep import discard_once  # noqa: PLC0415 - as above
     from watcherd.settings import RootSettings, Settings  # noqa: PLC0415 - as above
 
     roots = tuple(RootSettings(path=path) for path in sorted(seen_roots(folder)))

@@ -14,9 +14,9 @@ from typing import Self
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
-from watcherd.daemon.layouts import names_of, take_into_use
 from watcherd.daemon.loop import Duty, Loop
-from watcherd.daemon.rooms import House, RootRooms, number_of
+from watcherd.daemon.roots.layouts import names_of, take_into_use
+from watcherd.daemon.roots.rooms import House, RootRooms, number_of
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.imaging.decoders import decoder_table
 from watcherd.ledger.errors import LedgerDamaged, LedgerError

@@ -1,8 +1,8 @@
 """The control socket: a stream socket in the state directory over which the command line speaks to the daemon.
 
 Responsible for: the socket, its connections, frames in and out, all in the loop's selector and without ever blocking.
-Not responsible for: what the verbs do (`verbs.py`). A request is one frame, `{"verb": ..., ...}`; the answer is one
-frame or several, the last of which has `"last": true`.
+Not responsible for: what the verbs do (`verbs/requests.py`). A request is one frame, `{"verb": ..., ...}`; the answer
+is one frame or several, the last of which has `"last": true`.
 """
 
 import os

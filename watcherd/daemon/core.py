@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 
-from watcherd.daemon.answers import Answers
-from watcherd.daemon.attempts import Attempts
-from watcherd.daemon.brakes import Brakes
-from watcherd.daemon.conditions import Conditions
-from watcherd.daemon.crew import CrewReports
-from watcherd.daemon.departures import Departures
 from watcherd.daemon.effects import Effect, Moment, WatchedRoot
-from watcherd.daemon.forecasts import Forecasts
 from watcherd.daemon.inforce import InForce
-from watcherd.daemon.intake import Intake
-from watcherd.daemon.moves import Moves
-from watcherd.daemon.notes import Notes
-from watcherd.daemon.outcomes import Outcomes, Settling
-from watcherd.daemon.recovery import Recovery
-from watcherd.daemon.scans import Scans
-from watcherd.daemon.tally import Scope, Tally
-from watcherd.daemon.totals import Totals
+from watcherd.daemon.reporting.tally import Scope, Tally
+from watcherd.daemon.reporting.totals import Totals
+from watcherd.daemon.roots.brakes import Brakes
+from watcherd.daemon.roots.conditions import Conditions
+from watcherd.daemon.roots.forecasts import Forecasts
+from watcherd.daemon.roots.scans import Scans
+from watcherd.daemon.sources.answers import Answers
+from watcherd.daemon.sources.attempts import Attempts
+from watcherd.daemon.sources.crew import CrewReports
+from watcherd.daemon.sources.departures import Departures
+from watcherd.daemon.sources.intake import Intake
+from watcherd.daemon.sources.moves import Moves
+from watcherd.daemon.sources.notes import Notes
+from watcherd.daemon.sources.outcomes import Outcomes, Settling
+from watcherd.daemon.sources.recovery import Recovery
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change
 from watcherd.pool.admission import Admission

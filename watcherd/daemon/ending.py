@@ -5,7 +5,7 @@ import signal
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.loop import Loop
-from watcherd.daemon.service import ServiceManager
+from watcherd.daemon.reporting.service import ServiceManager
 from watcherd.daemon.signals import Signalled
 from watcherd.telemetry.log import get_logger
 

@@ -1,7 +1,7 @@
 """The settings in force: one value that all rooms share, so that a reload has one place to change.
 
 Rooms keep the whole of it and look a setting up where they use it; none copies one. Not responsible for: reading them
-(`config/`), nor for what else a reload has to do (`refitting.py`).
+(`config/`), nor for what else a reload has to do (`reload/refitting.py`).
 """
 
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ import time
 
 from watcherd import __version__
 from watcherd.daemon.composition import Composition
-from watcherd.daemon.origin import Origin
+from watcherd.daemon.reload.origin import Origin
 from watcherd.daemon.shell import Shell
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.settings import Settings

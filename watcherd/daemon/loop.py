@@ -30,7 +30,7 @@ from watcherd.daemon.effects import (
     WatchAnew,
     relies_on_ledger,
 )
-from watcherd.daemon.rooms import RootRooms
+from watcherd.daemon.roots.rooms import RootRooms
 from watcherd.daemon.stall import RETRY_S, Stall
 from watcherd.ledger.errors import LedgerFull
 from watcherd.pool.crew import Crew, FromCrew

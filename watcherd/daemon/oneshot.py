@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.effects import AskScanner, Effect, Moment
-from watcherd.daemon.health import overdue_calls
-from watcherd.daemon.metrics_line import MetricsLine
+from watcherd.daemon.reporting.metrics_line import MetricsLine
+from watcherd.daemon.reporting.tally import Scope
+from watcherd.daemon.roots.health import overdue_calls
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.statedir import StateDirectory
-from watcherd.daemon.tally import Scope
 from watcherd.model import Change, ChangeKind, JobClass, Source
 from watcherd.settings import RootSettings, Settings
 from watcherd.telemetry.log import get_logger

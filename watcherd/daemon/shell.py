@@ -14,23 +14,23 @@ from watcherd.daemon.composition import Composition
 from watcherd.daemon.control import Control, Request
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.ending import Ending
-from watcherd.daemon.exposure import Exposure, Scrape
-from watcherd.daemon.health import Health
-from watcherd.daemon.metrics_line import MetricsLine
-from watcherd.daemon.mounting import MountTable
-from watcherd.daemon.origin import Origin
-from watcherd.daemon.pace import Pace
-from watcherd.daemon.pause_verbs import pause_verbs
-from watcherd.daemon.pausing import Pausing
-from watcherd.daemon.refitting import Refitted, Refitting
-from watcherd.daemon.reloads import Read, Reloads
-from watcherd.daemon.service import ServiceManager
+from watcherd.daemon.reload.origin import Origin
+from watcherd.daemon.reload.refitting import Refitted, Refitting
+from watcherd.daemon.reload.reloads import Read, Reloads
+from watcherd.daemon.reporting.exposure import Exposure, Scrape
+from watcherd.daemon.reporting.metrics_line import MetricsLine
+from watcherd.daemon.reporting.pace import Pace
+from watcherd.daemon.reporting.service import ServiceManager
+from watcherd.daemon.reporting.status import Status, Told
+from watcherd.daemon.reporting.tally import Scope
+from watcherd.daemon.roots.health import Health
+from watcherd.daemon.roots.mounting import MountTable
+from watcherd.daemon.roots.vigil import Vigil
 from watcherd.daemon.signals import Signalled, listen, moment_now
-from watcherd.daemon.status import Status, Told
-from watcherd.daemon.tally import Scope
-from watcherd.daemon.upkeep import Upkeep
-from watcherd.daemon.verbs import Refusal, Serve, Verbs
-from watcherd.daemon.vigil import Vigil
+from watcherd.daemon.verbs.pauses import pause_verbs
+from watcherd.daemon.verbs.pausing import Pausing
+from watcherd.daemon.verbs.requests import Refusal, Serve, Verbs
+from watcherd.daemon.verbs.upkeep import Upkeep
 from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry import notify

@@ -1,7 +1,7 @@
 """Listening sockets at a path, which the kernel wants short.
 
 Responsible for: names beyond 107 bytes, what an earlier run left there, the mode. Not responsible for: what is said
-over them (`control.py`, `exposure.py`).
+over them (`control.py`, `reporting/exposure.py`).
 """
 
 import os

@@ -3,7 +3,7 @@
 Responsible for: the first gate for "unchanged" (stamp, fingerprints and files against the ledger), and which of a
 source's variants are due.
 Not responsible for: reading anything; the second gate, where a worker has hashed the content (the daemon
-compares marks there); sources that are gone (`daemon/departures.py`). Pure.
+compares marks there); sources that are gone (`daemon/sources/departures.py`). Pure.
 
 The content counts as the same while size and mtime are, and inode too where the file system keeps it. A ctime of its
 own (hard links of a backup, changed attributes, a restored mtime) is looked into at backlog pace: re-hashed, and not

@@ -1,7 +1,7 @@
 """Readings as text that Prometheus reads.
 
 Responsible for: holding readings against the table of `metrics.py`, and the text, by prometheus-client. Not responsible
-for: what the readings are (`daemon/readings.py`), nor for handing the text out (`endpoint.py`).
+for: what the readings are (`daemon/reporting/readings.py`), nor for handing the text out (`endpoint.py`).
 
 prometheus-client is imported at the first scrape: nobody else has to wait for it.
 """

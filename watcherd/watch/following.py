@@ -2,7 +2,7 @@
 
 Responsible for: the request Follow: is it the same file, is its old place empty, and the way of each derivative from
 its old name to its new one, whatever else wants these names. Not responsible for: threads (`hands.py`), which arrival
-may be a moved source (`queue/follow.py`), what is recorded of it (`daemon/moves.py`).
+may be a moved source (`queue/follow.py`), what is recorded of it (`daemon/sources/moves.py`).
 
 Nothing is believed that was not just seen: the arrival has the stamp that it was taken for, and its old path is empty
 or another file's (so it is no second link to it). A derivative goes along only if its mark says that it is this

@@ -2,7 +2,7 @@
 
 Responsible for: the mode of a root, from the settings, its file system, its watches and its self-test; the distance of
 its sweeps; the number to set where the kernel's limit of watches is too low.
-Not responsible for: finding these out (`observer.py`, `daemon/vigil.py`), sweeping (`sweeps.py`). Pure.
+Not responsible for: finding these out (`observer.py`, `daemon/roots/vigil.py`), sweeping (`sweeps.py`). Pure.
 
 *native*: events tell of everything, and sweeps are for what gets lost. *hybrid*: a part of the folders is not watched;
 sweeps come often enough to stand in for their events. *scan*: events cannot be relied on at all (others write to the

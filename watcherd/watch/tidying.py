@@ -1,7 +1,7 @@
 """What a root's hands do with derivatives that stand already: rename them after their source, or remove them.
 
 Responsible for: the requests Rename and Remove, and that nothing is touched which is not provably ours.
-Not responsible for: threads (`hands.py`), when a source counts as moved or deleted (`daemon/departures.py`).
+Not responsible for: threads (`hands.py`), when a source counts as moved or deleted (`daemon/sources/departures.py`).
 """
 
 import errno

@@ -1,0 +1,99 @@
+"""What the core exposes about itself."""
+
+from tests.daemon.outside import START_S
+from tests.daemon.world import World
+from watcherd.daemon.effects import Moment
+from watcherd.daemon.reporting.readings import readings
+from watcherd.daemon.reporting.totals import BOUNDS_S, Durations
+from watcherd.model import Reason, Rejected, State
+from watcherd.telemetry.exposition import exposition
+from watcherd.telemetry.metrics import METRICS, Distribution
+from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded, ScanResult
+
+
+def of(world: World) -> dict[tuple[str, ...], float | Distribution]:
+    moment = Moment(now=world.now, wall_s=START_S + world.now)
+    made = readings(world.core, moment, resident_bytes=12, started_at_s=34.0)
+    exposition(made)  # raises where one is not declared
+    return {(reading.name, *reading.labels): reading.value for reading in made}
+
+
+def test_what_was_done_is_counted(world: World) -> None:
+    world.plays[b"not good"] = Rejected(reason=Reason.DAMAGED, detail="cut")
+    world.put(b"a.jpg", b"picture a")
+    world.put(b"b.jpg", b"not good")
+    world.run()
+    made = of(world)
+
+    assert made["watcherd_attempts_total", "rendered", ""] == 1
+    assert made["watcherd_attempts_total", "rejected", "damaged"] == 1
+    assert made["watcherd_derivatives_total", "thumbnail"] == 1
+    assert made["watcherd_read_bytes_total",] == len(b"picture a") + len(b"not good")
+    assert made["watcherd_ledger_sources", "1", "done"] == 1
+    assert made["watcherd_root_last_success_timestamp_seconds", "1"] >= START_S
+    attempts = made["watcherd_attempt_seconds",]
+    assert isinstance(attempts, Distribution)
+    assert sum(attempts.counts) == 2
+
+
+def test_what_has_not_happened_yet_is_zero_so_that_the_first_burst_is_growth(world: World) -> None:
+    made = of(world)
+    for state in State:
+        assert made["watcherd_ledger_sources", "1", state] == 0
+    for outcome in ("rendered", "reused", "unchanged", "crashed", "timedout", "rejected", "failed"):
+        assert made["watcherd_attempts_total", outcome, ""] == 0
+    assert made["watcherd_attempts_total", "rejected", "damaged"] == 0
+    assert made["watcherd_attempts_total", "rejected", "not_permitted"] == 0
+    assert ("watcherd_attempts_total", "rejected", "truncated") not in made
+    assert made["watcherd_doubts_total", "overflow"] == 0
+    assert made["watcherd_worker_ends_total", "SIGKILL"] == 0
+
+
+def test_a_root_that_was_never_scanned_grows_old_from_the_start_on(world: World) -> None:
+    for directory, expected in ((None, 34.0), (b"folder", 34.0), (b"", START_S)):
+        if directory is not None:
+            world.report(ended(directory))
+            world.run()
+        at_s = of(world)["watcherd_scan_last_timestamp_seconds", "1"]
+        assert isinstance(at_s, float)
+        assert expected <= at_s < expected + 1e6
+
+
+def ended(directory: bytes) -> ScanEnded:
+    return ScanEnded(
+        root=1,
+        directory=directory,
+        ticket=None,
+        result=ScanResult.COMPLETE,
+        directories=1,
+        sources=2,
+        unchanged=0,
+        by_state={},
+        errors=(),
+    )
+
+
+def test_every_declared_metric_has_a_reading_once_something_happened(world: World) -> None:
+    world.plays[b"bad"] = "SIGSEGV"
+    world.put(b"a.jpg", b"picture a")
+    world.put(b"b.jpg", b"bad")
+    world.run()
+    world.report(Doubt(root=1, directory=b"", why=DoubtReason.OVERFLOW))
+    world.report(ended(b""))
+    world.run()
+    made = of(world)
+
+    assert made["watcherd_worker_ends_total", "SIGSEGV"] >= 1
+    assert made["watcherd_doubts_total", "overflow"] == 1
+    assert set(METRICS) - {name for name, *_ in made} == set()
+
+
+def test_a_length_of_time_belongs_to_the_first_class_that_holds_it() -> None:
+    durations = Durations()
+    for seconds in (0.0, BOUNDS_S[0], BOUNDS_S[1], BOUNDS_S[-1] + 1):
+        durations.add(seconds)
+    counts = durations.distribution().counts
+    assert counts[0] == 2
+    assert counts[1] == 1
+    assert counts[-1] == 1
+    assert sum(counts) == 4

@@ -1,0 +1,1 @@
+"""The configuration read again while the daemon runs: what it reaches, and how the daemon is refitted to it."""

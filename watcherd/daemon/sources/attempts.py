@@ -1,0 +1,383 @@
+"""Attempts: the way of a job from the queue to its recorded outcome.
+
+Responsible for: which attempt is where (with the hands, with a worker), what `Identified` is answered, what is
+published, and when a worker gets the next content. What an outcome means for the source's entry stands in
+`outcomes.py`. Not responsible for I/O: everything that is to be done outside comes back as effects.
+
+    queue -> FETCHING (hands) -> FETCHED -> IDENTIFYING (worker) -> RENDERING (worker) -> PUBLISHING (hands) -> ended
+                                                   |-> COLLECTING (hands: a twin's derivatives) -> PUBLISHING
+          RELOCATING (hands, instead of FETCHING) -'--> RELOCATING (hands: from an earlier layout's place) -> ended
+                                                   |-> ended: right already, known as undoable
+                                                   '-> parked: no memory now, or a twin is in work
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect, Moment, TellWorker, WatchedRoot
+from watcherd.daemon.inforce import InForce
+from watcherd.daemon.roots import relocations
+from watcherd.daemon.sources import attempt as one
+from watcherd.daemon.sources.attempt import Attempt, Phase
+from watcherd.daemon.sources.in_hand import InHand
+from watcherd.daemon.sources.outcomes import Outcomes
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import (
+    Answer,
+    Crashed,
+    Disturbed,
+    Entry,
+    Failed,
+    Header,
+    Outcome,
+    Reason,
+    Rendered,
+    Reused,
+    Source,
+    TimedOut,
+    Unchanged,
+)
+from watcherd.pool.admission import Admission
+from watcherd.pool.fleet import Fleet
+from watcherd.pool.frames import Ended, Identified, grant, release
+from watcherd.pool.orders import Assigned, Broke, Finished, Granted
+from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
+from watcherd.queue.jobqueue import Job, JobQueue
+from watcherd.watch.hands import (
+    Broken,
+    Collect,
+    Collected,
+    Fault,
+    Fetched,
+    Item,
+    Publish,
+    Published,
+    Refused,
+    Relocated,
+)
+
+_PICTURE_BYTES = 1 << 20
+"""About what a finished picture takes (chosen: a preview is 0.2 MB)."""
+
+
+class Attempts(InHand):
+    """All attempts under way, and the jobs that wait for memory or for a twin."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        queue: JobQueue,
+        fleet: Fleet,
+        admission: Admission,
+        roots: Mapping[int, WatchedRoot],
+        outcomes: Outcomes,
+        force: InForce,
+        is_online: Callable[[int], bool],
+        tickets: Iterator[int],
+    ) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._queue = queue
+        self._fleet = fleet
+        self._admission = admission
+        self._roots = roots
+        self._outcomes = outcomes
+        self._force = force
+        self._digests: dict[bytes, int] = {}
+        self._no_reuse: set[Source] = set()
+        self._no_relocation: set[Source] = set()
+        self._is_online = is_online
+        self._tickets = tickets
+        self.pids: dict[int, int] = {}
+        self._now = 0.0
+
+    def lay_down_all(self) -> None:
+        """The end of the run: what is in hand was not finished by our own doing, and is not to be suspected."""
+        for attempt in list(self._by_ticket.values()):
+            self._lay_down(attempt)
+
+    # ---- from the queue to a worker
+
+    def dispatch(self, moment: Moment, *, ahead: int) -> list[Effect]:
+        """Give fetched sources to idle workers, and have at most `ahead` sources of each root fetched beyond that.
+
+        Each root for itself: the hands of one that hangs hold what they hold, and no other root waits for them.
+        """
+        self._now = moment.now
+        effects = [effect for slot in self._fleet.idle() for effect in self._assign(slot, moment)]
+        while True:
+            attempts = self._by_ticket.values()
+            suspects = not any(attempt.job.suspect for attempt in attempts)
+            accept = partial(self._acceptable, first=self._first())
+            job = self._queue.pop(suspects=suspects, accept=accept, full=one.full_roots(attempts, ahead))
+            if job is None:
+                return effects
+            effects.append(self._fetch(job, moment))
+
+    def _first(self) -> Source | None:
+        return self._parking.overdue(self._now, self._digests, self._is_online)
+
+    def _acceptable(self, job: Job, first: Source | None) -> bool:
+        """`first`: a job that was passed for too long has the next free memory, and no other."""
+        if job.digest in self._digests or first not in {None, job.source}:
+            return False
+        needed = job.memory_bytes or 0
+        return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(
+            job.stamp.size_bytes
+        )
+
+    def _fetch(self, job: Job, moment: Moment) -> Effect:
+        root = self._roots[job.source.root]
+        attempt = Attempt(ticket=next(self._tickets), job=job, root=root, started=moment.now)
+        self._by_ticket[attempt.ticket] = attempt
+        self._by_source[job.source] = attempt
+        self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
+        relocation = relocations.by_ledger(attempt, self._ledger.entry(job.source))
+        if relocation is not None and job.source not in self._no_relocation:
+            attempt.phase = Phase.RELOCATING
+            return AskHands(root=root.number, request=relocation)
+        return self._read(attempt)
+
+    def _read(self, attempt: Attempt) -> Effect:
+        attempt.phase = Phase.FETCHING
+        request = one.fetch_of(attempt, self._force.settings.limits.max_bytes)
+        return AskHands(root=attempt.root.number, request=request)
+
+    def _assign(self, slot: int, moment: Moment) -> list[Effect]:
+        waiting = [a for a in self._by_ticket.values() if a.phase is Phase.FETCHED]
+        attempt = min(waiting, key=lambda a: a.ticket, default=None)
+        if attempt is None or attempt.fetched is None:
+            return []
+        attempt.phase, attempt.slot, attempt.worker = Phase.IDENTIFYING, slot, self.pids.get(slot, 0)
+        # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
+        self._ledger.begin_attempt(attempt.job.source)
+        attempt.other_decoder = one.wants_other_decoder(attempt.job, self._ledger)
+        work = one.work_of(attempt, attempt.fetched, self._force.settings.limits)
+        timeout_s = identify_timeout_s(self._force.settings.pool, attempt.fetched.stamp.size_bytes)
+        assigned = Assigned(slot=slot, job=attempt.ticket, timeout_s=timeout_s)
+        return [
+            *self._fleet.handle(assigned, moment.now),
+            TellWorker(slot=slot, body=work.body(), descriptors=(attempt.fetched.fd,)),
+        ]
+
+    # ---- what the hands say
+
+    def from_hands(
+        self, reply: Fetched | Refused | Fault | Collected | Relocated | Published | Broken, moment: Moment
+    ) -> list[Effect]:
+        """Take a reply in. One whose attempt has ended meanwhile only has its descriptors closed."""
+        attempt = self._by_ticket.get(reply.ticket)
+        if attempt is None:
+            return [Discard(message=reply)]
+        match reply:
+            case Fetched():
+                attempt.fetched, attempt.phase = reply, Phase.FETCHED
+                return []
+            case Collected():
+                return self._collected(attempt, reply, moment)
+            case Relocated():
+                return self._relocated(attempt, reply, moment)
+            case Published():
+                return self._published(attempt, reply, moment)
+            case Refused(outcome=outcome):
+                return self._conclude(attempt, outcome, moment)
+            case Fault() | Broken() if attempt.phase is Phase.COLLECTING:  # the twin's: do without it
+                self._no_reuse.add(attempt.job.source)
+                return self._put_back(attempt)
+            case Fault():  # the file system's doing: its root is paused, and this costs no attempt
+                return self._put_back(attempt)
+            case Broken():
+                outcome = Failed(reason=Reason.READ_ERROR, detail=f"{reply.operation}: {reply.text}")
+                return self._conclude(attempt, outcome, moment)
+
+    def _published(self, attempt: Attempt, reply: Published, moment: Moment) -> list[Effect]:
+        attempt.publish_s = moment.now - attempt.publishing_since
+        attempt.right += relocations.arrived(attempt, reply.derivatives)
+        attempt.taken += reply.taken
+        attempt.bytes_out = sum(derivative.size_bytes for derivative in reply.derivatives)
+        return self._conclude(attempt, Reused() if attempt.reused else Rendered(), moment)
+
+    def _collected(self, attempt: Attempt, reply: Collected, moment: Moment) -> list[Effect]:
+        descriptors = tuple(fd for fd in reply.fds if fd is not None)
+        if len(descriptors) < len(reply.fds):  # the twin's files are not what the ledger says: render after all
+            self._no_reuse.add(attempt.job.source)
+            return [CloseDescriptors(descriptors=descriptors), *self._put_back(attempt)]
+        attempt.reused = True
+        return self._publish(attempt, one.items_of_twin(attempt, descriptors), moment)
+
+    def _relocated(self, attempt: Attempt, reply: Relocated, moment: Moment) -> list[Effect]:
+        """What was not moved, and is not right, is looked for and made in the ordinary way."""
+        arrived = relocations.arrived(attempt, reply.derivatives)
+        entry = self._ledger.entry(attempt.job.source)
+        if attempt.digest is not None:
+            attempt.right += arrived
+        elif entry is not None:
+            self._ledger.record(relocations.updated(entry, arrived))
+            attempt.right = relocations.in_place(attempt, relocations.updated(entry, arrived))
+        if {one.variant for one in attempt.right} >= {variant.name for variant in attempt.root.variants}:
+            return self._conclude(attempt, Reused(), moment)
+        self._no_relocation.add(attempt.job.source)
+        if attempt.digest is not None:
+            return self._put_back(attempt)
+        attempt.right = ()
+        return [self._read(attempt)]
+
+    def _publish(self, attempt: Attempt, items: Sequence[Item], moment: Moment) -> list[Effect]:
+        if attempt.fetched is None:
+            raise AssertionError("nothing is published that was not fetched")
+        attempt.phase, attempt.publishing_since = Phase.PUBLISHING, moment.now
+        attempt.made = tuple(item.variant for item in items)
+        request = Publish(
+            ticket=attempt.ticket, path=attempt.job.source.path, stamp=attempt.fetched.stamp, items=tuple(items)
+        )
+        return [AskHands(root=attempt.root.number, request=request)]
+
+    # ---- what the workers say
+
+    def identified(self, slot: int, message: Identified, moment: Moment) -> list[Effect]:
+        """Answer: Grant, Reuse, Skip or Later."""
+        attempt = self._held(slot, message.job, Phase.IDENTIFYING)
+        if attempt is None:
+            return [*self._fleet.handle(Broke(slot=slot, detail="identified what it does not hold"), moment.now)]
+        attempt.digest, attempt.header = message.digest, message.header
+        if message.digest in self._digests:
+            return self._later(attempt, moment)
+        known = self._outcomes.known(attempt, message.digest)
+        if known is not None:
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, known, moment)]
+        seen = one.compare(attempt, self._ledger.entry(attempt.job.source))
+        attempt.right, attempt.wanted, attempt.taken = seen.right, seen.wanted, seen.taken
+        if not attempt.wanted:
+            outcome = Unchanged() if self._outcomes.is_recorded(attempt.job.source, message.digest) else Reused()
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
+        relocation = relocations.by_marks(attempt)
+        if relocation is not None and attempt.job.source not in self._no_relocation:
+            effects = self._let_go(attempt, moment)
+            attempt.phase = Phase.RELOCATING
+            return [*effects, AskHands(root=attempt.root.number, request=relocation)]
+        twin = None
+        if attempt.job.source not in self._no_reuse:
+            twin = one.twin_of(attempt, message.digest, self._ledger, self._is_online)
+        if twin is not None:
+            return [*self._let_go(attempt, moment), self._collect(attempt, twin)]
+        return self._grant_or_not(attempt, message.header, moment)
+
+    def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
+        attempt.phase, attempt.twin = Phase.COLLECTING, twin
+        names = self._roots[twin.source.root].names
+        layouts = {derivative.variant: derivative.layout for derivative in twin.derivatives}
+        items = tuple(
+            (names.path_of(twin.source.path, v, layout=layouts.get(v.name)), one.mark_of(attempt, v))
+            for v in attempt.wanted
+        )
+        return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
+
+    def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
+        if not self._admission.fits_at_all(header.memory_bytes):
+            outcome = one.too_large(attempt, header, self._admission.budget_bytes)
+            return [*self._let_go(attempt, moment), *self._conclude(attempt, outcome, moment)]
+        asked = self._admission.ask(attempt.ticket, header.memory_bytes, whole_budget=attempt.job.whole_budget)
+        if asked is Answer.LATER or attempt.slot is None or attempt.digest is None or attempt.fetched is None:
+            return self._later(attempt, moment)
+        self._parking.forget(attempt.job.source)
+        attempt.phase = Phase.RENDERING
+        self._digests[attempt.digest] = attempt.ticket
+        size = attempt.fetched.stamp.size_bytes
+        timeout_s = render_timeout_s(
+            self._force.settings.pool, size, header.pixels * header.frames, len(attempt.wanted)
+        )
+        return [
+            *self._fleet.handle(Granted(slot=attempt.slot, timeout_s=timeout_s), moment.now),
+            TellWorker(slot=attempt.slot, body=grant(attempt.ticket, [v.name for v in attempt.wanted])),
+        ]
+
+    def ended(self, finished: Finished, message: Ended, descriptors: tuple[int, ...], moment: Moment) -> list[Effect]:
+        """The worker is through with it: publish, or conclude."""
+        attempt = self._held(finished.slot, message.job, Phase.IDENTIFYING, Phase.RENDERING)
+        if attempt is None or not one.is_answer(attempt, message):
+            broke = Broke(slot=finished.slot, detail="ended what it does not hold, or made what it was not asked for")
+            return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
+        effects: list[Effect] = [*self._fleet.handle(finished, moment.now)]
+        attempt.slot = None
+        attempt.digest = message.digest or attempt.digest
+        attempt.decode_s, attempt.encode_s, attempt.notes = message.decode_s, message.encode_s, message.notes
+        attempt.phash, attempt.dhash, attempt.captured = message.phash, message.dhash, message.captured
+        if not isinstance(message.outcome, Rendered):
+            return [*effects, *self._conclude(attempt, message.outcome, moment)]
+        # What is left of it in memory are its pictures: a root that does not take them must not hold the whole grant.
+        self._admission.release(attempt.ticket)
+        self._admission.fetch(attempt.ticket, _PICTURE_BYTES * len(message.made))
+        return [*effects, *self._publish(attempt, one.items_made(attempt, message, descriptors), moment)]
+
+    def lost(
+        self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False
+    ) -> list[Effect]:
+        """The worker that held this attempt is gone. In a halt that is our doing, and costs the source nothing."""
+        attempt = self._by_ticket.get(ticket)
+        if attempt is None or attempt.phase not in {Phase.IDENTIFYING, Phase.RENDERING}:
+            return []
+        attempt.slot = None
+        if halting and isinstance(outcome, Crashed):
+            return self._put_back(attempt)
+        return self._conclude(attempt, outcome, moment)
+
+    def _held(self, slot: int, ticket: int, *phases: Phase) -> Attempt | None:
+        attempt = self._by_ticket.get(ticket)
+        return attempt if attempt and attempt.slot == slot and attempt.phase in phases else None
+
+    # ---- ends
+
+    def _let_go(self, attempt: Attempt, moment: Moment) -> list[Effect]:
+        """Tell the worker that it need not go on; it is idle as soon as that is sent."""
+        if attempt.slot is None:
+            return []
+        slot, attempt.slot = attempt.slot, None
+        return [
+            TellWorker(slot=slot, body=release(attempt.ticket)),
+            *self._fleet.handle(Finished(slot=slot, rss_bytes=0), moment.now),
+        ]
+
+    def _later(self, attempt: Attempt, moment: Moment) -> list[Effect]:
+        """No memory now, or a twin is in work: wait outside the queue, so that others pass."""
+        effects = self._let_go(attempt, moment)
+        memory_bytes = attempt.header.memory_bytes if attempt.header else None
+        if attempt.root.number in self._roots:
+            self._parking.park(replace(attempt.job, memory_bytes=memory_bytes, digest=attempt.digest), moment.now)
+        return [*effects, *self._lay_down(attempt)]
+
+    def _put_back(self, attempt: Attempt) -> list[Effect]:
+        """Back to the head of the queue, with nothing held against it. In a root that was dropped it stays pending."""
+        if attempt.root.number in self._roots:
+            self._queue.put_back(attempt.job)
+        return self._lay_down(attempt)
+
+    def _lay_down(self, attempt: Attempt) -> list[Effect]:
+        """End an attempt that came to nothing: its source is not in hand any more, and not to be suspected."""
+        entry = self._ledger.entry(attempt.job.source)
+        if entry is not None and entry.in_hand:
+            self._ledger.record(replace(entry, in_hand=False))
+        return self._forget(attempt)
+
+    def _conclude(self, attempt: Attempt, outcome: Outcome, moment: Moment) -> list[Effect]:
+        if attempt.taken and isinstance(outcome, Rendered | Reused | Unchanged):
+            outcome = one.name_taken(attempt)
+        effects = self._lay_down(attempt) if isinstance(outcome, Disturbed) else self._forget(attempt)
+        self._no_reuse.discard(attempt.job.source)
+        self._no_relocation.discard(attempt.job.source)
+        self._parking.forget(attempt.job.source)
+        self._outcomes.record(attempt, outcome, moment)
+        return [*effects, *self._outcomes.follow_up(attempt, outcome, moment)]
+
+    def _forget(self, attempt: Attempt) -> list[Effect]:
+        del self._by_ticket[attempt.ticket]
+        del self._by_source[attempt.job.source]
+        self._admission.release(attempt.ticket)
+        if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
+            del self._digests[attempt.digest]
+        for job in self._parking.leave(partial(self._acceptable, first=self._first())):
+            self._queue.put_back(job)
+        if attempt.phase is Phase.FETCHED and attempt.fetched is not None:
+            return [CloseDescriptors(descriptors=(attempt.fetched.fd,))]
+        return []
