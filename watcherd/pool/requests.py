@@ -1,9 +1,9 @@
 """Requests: the way of an image of the library's pool from the caller to its result. No I/O.
 
 Responsible for: which request is where, what `Identified` is answered, what is tried again, and what a caller is told.
-The library's counterpart of `daemon/sources/attempts.py`, for images that are nobody's file: there is nothing to compare with,
-to record or to publish. Not responsible for: worker processes and futures (`supervisor.py`), when workers are started
-and ended (`fleet.py`), how often something is tried (`queue/retry.py`).
+The library's counterpart of `daemon/sources/attempts.py`, for images that are nobody's file: there is nothing to
+compare with, to record or to publish. Not responsible for: worker processes and futures (`supervisor.py`), when workers
+are started and ended (`fleet.py`), how often something is tried (`queue/retry.py`).
 
     submitted -> waiting -> with a worker: identifying -> rendering -> ended
                     |                         |              |
