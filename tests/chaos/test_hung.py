@@ -62,17 +62,23 @@ def server(place: Path) -> Iterator[Server]:
         server.end()
 
 
+@pytest.fixture
+def daemon(watched: Path, server: Server, daemon_at: Callable[..., Daemon]) -> Daemon:
+    """A daemon on the server's folder and on another one, which has done a first picture."""
+    put(server.backing / "first.jpg", jpeg(1))
+    daemon = daemon_at(server.point, watched, config=CONFIG).start()
+    daemon.rested(sources=1)
+    return daemon
+
+
 def root_of(daemon: Daemon, path: Path) -> dict[str, str]:
     return dict((daemon.status().get("daemon") or {"roots": {}})["roots"].get(str(path), {}))
 
 
 @pytest.mark.timeout(240)
 def test_a_stopped_server_stalls_its_root_alone_and_its_work_is_done_when_it_goes_on(
-    watched: Path, server: Server, daemon_at: Callable[..., Daemon]
+    watched: Path, server: Server, daemon: Daemon
 ) -> None:
-    put(server.backing / "first.jpg", jpeg(1))
-    daemon = daemon_at(server.point, watched, config=CONFIG).start()
-    daemon.rested(sources=1)
     assert sorted(os.listdir(server.backing)) == ["first.jpg", "first.jpg.preview.jpg", "first.jpg.thumbnail.jpg"]
     told = root_of(daemon, server.point)
     assert (told["state"], told["mode"]) == ("online", "scan")
@@ -101,12 +107,7 @@ def test_a_stopped_server_stalls_its_root_alone_and_its_work_is_done_when_it_goe
 
 
 @pytest.mark.timeout(120)
-def test_a_daemon_ends_in_time_though_a_server_does_not_answer(
-    watched: Path, server: Server, daemon_at: Callable[..., Daemon]
-) -> None:
-    put(server.backing / "first.jpg", jpeg(1))
-    daemon = daemon_at(server.point, watched, config=CONFIG).start()
-    daemon.rested(sources=1)
+def test_a_daemon_ends_in_time_though_a_server_does_not_answer(watched: Path, server: Server, daemon: Daemon) -> None:
     server.freeze()
     put(watched / "other.jpg", jpeg(2))
     eventually((watched / "other.jpg.preview.jpg").exists, within_s=20, what="the other root goes on")
@@ -115,11 +116,8 @@ def test_a_daemon_ends_in_time_though_a_server_does_not_answer(
 
 @pytest.mark.timeout(180)
 def test_a_daemon_is_ready_though_a_root_s_server_does_not_answer(
-    watched: Path, server: Server, daemon_at: Callable[..., Daemon]
+    watched: Path, server: Server, daemon: Daemon
 ) -> None:
-    put(server.backing / "first.jpg", jpeg(1))
-    daemon = daemon_at(server.point, watched, config=CONFIG).start()
-    daemon.rested(sources=1)
     assert daemon.stop() == 0
     server.freeze()
     started = time.monotonic()

@@ -53,37 +53,39 @@ def test_a_root_that_hangs_keeps_no_other_root_waiting(two: World, request_type:
     assert two.entry(b"a.jpg").state is State.DONE
 
 
-def test_a_twin_in_a_root_that_hangs_is_not_asked(two: World) -> None:
+@pytest.fixture
+def twin(two: World) -> World:
+    """Two roots, the other of which has a source that is done."""
     two.put(b"o.jpg", b"same", two.other)
     two.run(2)
-    two.frozen.add((two.other, Collect))
-    two.carry_out(two.core.conditions.hung(two.other, two.moment, is_hung=True))
-    two.put(b"a.jpg", b"same")
-    two.run(100)
-
-    assert two.entry(b"a.jpg").state is State.DONE
-    assert two.rendered == [b"same", b"same"]
+    return two
 
 
-def test_a_twin_in_a_root_that_is_away_is_asked_once(two: World) -> None:
-    two.put(b"o.jpg", b"same", two.other)
-    two.run(2)
-    two.absent.add(two.other)
-    two.put(b"a.jpg", b"same")
-    two.run(5)
+def test_a_twin_in_a_root_that_hangs_is_not_asked(twin: World) -> None:
+    twin.frozen.add((twin.other, Collect))
+    twin.carry_out(twin.core.conditions.hung(twin.other, twin.moment, is_hung=True))
+    twin.put(b"a.jpg", b"same")
+    twin.run(100)
 
-    assert two.entry(b"a.jpg").state is State.DONE
-    assert two.rendered == [b"same", b"same"]
+    assert twin.entry(b"a.jpg").state is State.DONE
+    assert twin.rendered == [b"same", b"same"]
 
 
-def test_twins_are_copied_from_one_root_to_another(two: World) -> None:
-    two.put(b"o.jpg", b"same", two.other)
-    two.run(2)
-    two.put(b"a.jpg", b"same")
-    two.run(2)
+def test_a_twin_in_a_root_that_is_away_is_asked_once(twin: World) -> None:
+    twin.absent.add(twin.other)
+    twin.put(b"a.jpg", b"same")
+    twin.run(5)
 
-    assert two.entry(b"a.jpg").state is State.DONE
-    assert two.rendered == [b"same"]
+    assert twin.entry(b"a.jpg").state is State.DONE
+    assert twin.rendered == [b"same", b"same"]
+
+
+def test_twins_are_copied_from_one_root_to_another(twin: World) -> None:
+    twin.put(b"a.jpg", b"same")
+    twin.run(2)
+
+    assert twin.entry(b"a.jpg").state is State.DONE
+    assert twin.rendered == [b"same"]
 
 
 def test_workers_leave_while_all_that_waits_lies_on_a_full_disk(world: World) -> None:
@@ -158,28 +160,24 @@ def test_a_retry_with_the_whole_budget_is_one_after_a_restart_too(world: World) 
 # ---------------------------------------------------------------------------------------------------------------- ends
 
 
-def test_a_drain_waits_for_what_is_being_copied(two: World) -> None:
-    two.put(b"o.jpg", b"same", two.other)
-    two.run(2)
-    two.frozen.add((two.other, Collect))
-    two.put(b"a.jpg", b"same")
-    two.run(2)
-    two.carry_out(two.core.fleet.drain(two.now))
-    two.settle_down()
+def test_a_drain_waits_for_what_is_being_copied(twin: World) -> None:
+    twin.frozen.add((twin.other, Collect))
+    twin.put(b"a.jpg", b"same")
+    twin.run(2)
+    twin.carry_out(twin.core.fleet.drain(twin.now))
+    twin.settle_down()
 
-    assert two.core.attempts.finishing() == 1
+    assert twin.core.attempts.finishing() == 1
 
 
-def test_what_is_laid_down_at_the_end_is_not_suspected(two: World) -> None:
-    two.put(b"o.jpg", b"same", two.other)
-    two.run(2)
-    two.frozen.add((two.other, Collect))
-    two.put(b"a.jpg", b"same")
-    two.run(2)
-    assert two.entry(b"a.jpg").in_hand
-    two.core.attempts.lay_down_all()
+def test_what_is_laid_down_at_the_end_is_not_suspected(twin: World) -> None:
+    twin.frozen.add((twin.other, Collect))
+    twin.put(b"a.jpg", b"same")
+    twin.run(2)
+    assert twin.entry(b"a.jpg").in_hand
+    twin.core.attempts.lay_down_all()
 
-    assert two.entry(b"a.jpg").in_hand is False
+    assert twin.entry(b"a.jpg").in_hand is False
 
 
 def test_a_second_signal_ends_a_scan_whose_publish_hangs(world: World) -> None:
