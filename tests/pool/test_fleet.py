@@ -40,6 +40,7 @@ from watcherd.pool.orders import (
 from watcherd.pool.restarts import (
     FIRST_RESPAWN_DELAY_S,
     MAX_BOOT_FAILURES,
+    MAX_LATER_BOOT_FAILURES,
     MAX_KILLED_DELAY_S,
     MAX_RESPAWN_DELAY_S,
     MAX_UNEXPLAINED,
@@ -544,7 +545,7 @@ def test_workers_that_were_ready_are_replaced_at_once_however_often_they_are_kil
 
 def test_a_kill_of_a_worker_at_work_does_not_hide_that_others_cannot_start() -> None:
     course = Course(most=2).busy()
-    for _ in range(MAX_BOOT_FAILURES):
+    for _ in range(MAX_LATER_BOOT_FAILURES):
         course.tick(MAX_RESPAWN_DELAY_S, wanted=2)
         course.told(Exited(slot=1, how="exit 1"))
     assert course.fleet.degraded

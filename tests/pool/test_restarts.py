@@ -4,6 +4,7 @@ from watcherd.pool.fleet import Fleet
 from watcherd.pool.orders import Command, Dismiss, Exited, GiveUp, NotStarted, Spawn, WorkerReady
 from watcherd.pool.restarts import (
     MAX_BOOT_FAILURES,
+    MAX_LATER_BOOT_FAILURES,
     MAX_RESPAWN_DELAY_S,
     MAX_UNEXPLAINED,
     UNEXPLAINED_WINDOW_S,
@@ -30,6 +31,15 @@ def test_starts_that_fail_one_after_another_are_a_reason_to_give_up() -> None:
     assert restarts.cannot_start is True
 
 
+def test_where_workers_could_be_started_before_more_failures_are_borne() -> None:
+    restarts = Restarts()
+    restarts.worker_ready(0.0)
+    told = [restarts.boot_failed("SIGABRT", restarts.not_before) for _ in range(MAX_LATER_BOOT_FAILURES)]
+
+    assert told == [None] * (len(told) - 1) + [f"{MAX_LATER_BOOT_FAILURES} workers in a row could not start: SIGABRT"]
+    assert 15 < restarts.not_before - MAX_RESPAWN_DELAY_S < 30
+
+
 def test_a_worker_that_gets_ready_makes_up_for_all_failures() -> None:
     restarts = Restarts()
     for _ in range(MAX_BOOT_FAILURES):
@@ -54,7 +64,7 @@ def one_of_two_stands() -> tuple[Fleet, list[Command], float]:
     fleet.tick(now, wanted=1)
     fleet.handle(WorkerReady(slot=0), now)
     orders: list[Command] = []
-    for _ in range(2 * MAX_BOOT_FAILURES):
+    for _ in range(MAX_LATER_BOOT_FAILURES):
         orders += fleet.tick(now, wanted=2)
         orders += fleet.handle(NotStarted(slot=1, detail=NO_PROCESS), now)
         now += MAX_RESPAWN_DELAY_S
@@ -64,7 +74,7 @@ def one_of_two_stands() -> tuple[Fleet, list[Command], float]:
 def test_a_fleet_of_which_a_worker_stands_is_degraded_and_keeps_trying() -> None:
     fleet, orders, _ = one_of_two_stands()
 
-    assert orders == [Spawn(slot=1)] * (2 * MAX_BOOT_FAILURES)
+    assert orders == [Spawn(slot=1)] * MAX_LATER_BOOT_FAILURES
     assert fleet.degraded is True
 
 

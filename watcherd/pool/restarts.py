@@ -9,6 +9,8 @@ from collections import deque
 MAX_UNEXPLAINED = 10
 UNEXPLAINED_WINDOW_S = 60.0
 MAX_BOOT_FAILURES = 3
+MAX_LATER_BOOT_FAILURES = 10
+"""Where a worker was ready once, this installation can start workers: what fails now may pass (chosen: some 20 s)."""
 FIRST_RESPAWN_DELAY_S = 0.1
 MAX_RESPAWN_DELAY_S = 5.0
 MAX_KILLED_DELAY_S = 1.0
@@ -29,15 +31,17 @@ class Restarts:
         self._delay_s = 0.0
         self._unexplained: deque[float] = deque()
         self._boot_failures = 0
+        self._most_failures = MAX_BOOT_FAILURES
 
     @property
     def cannot_start(self) -> bool:
-        """Whether starting workers has failed too often in a row."""
+        """Whether starting workers has failed often in a row."""
         return self._boot_failures >= MAX_BOOT_FAILURES
 
     def worker_ready(self, now: float) -> None:
         """Starting works: nothing stands in the way of the next."""
         self._boot_failures, self._delay_s, self.not_before = 0, 0.0, now
+        self._most_failures = MAX_LATER_BOOT_FAILURES
 
     def killed_while_starting(self, now: float) -> None:
         """Somebody killed a worker before it was ready: that says nothing of whether workers can start."""
@@ -51,7 +55,7 @@ class Restarts:
         self.detail = detail
         self._boot_failures += now >= self.not_before
         self._space_out(now, MAX_RESPAWN_DELAY_S)
-        if not self.cannot_start:
+        if self._boot_failures < self._most_failures:
             return None
         return f"{self._boot_failures} workers in a row could not start: {detail}"
 
