@@ -43,3 +43,13 @@ def test_the_readmes_table_is_that_of_the_code(table: Callable[[], str]) -> None
         README.write_text(text[: found.start(1)] + table() + text[found.end(1) :])
         return
     assert found[1] == table(), "README is behind the code; see this file's docstring"
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    """With its folders, or a test by its bare name."""
+    root, text = README.parent, README.read_text()
+    named = set(re.findall(r"`((?:tests|watcherd|systemd)/[\w/.@-]+\.\w+|test_\w+\.py)`", text))
+    missing = {name for name in named if not (root / name).exists() and ("/" in name or not [*root.rglob(name)])}
+
+    assert len(named) > 10
+    assert missing == set()
