@@ -40,8 +40,8 @@ from watcherd.pool.orders import (
 from watcherd.pool.restarts import (
     FIRST_RESPAWN_DELAY_S,
     MAX_BOOT_FAILURES,
-    MAX_LATER_BOOT_FAILURES,
     MAX_KILLED_DELAY_S,
+    MAX_LATER_BOOT_FAILURES,
     MAX_RESPAWN_DELAY_S,
     MAX_UNEXPLAINED,
 )
