@@ -12,15 +12,16 @@ from tests.watch.test_scanner import EARLIER_RUN, INSTANCE, PATIENCE_S, RUN, WAN
 from watcherd.naming import SIBLING, UNUSED, Layout, Names, temporary_name
 from watcherd.watch import trees
 from watcherd.watch.aside import Aside
-from watcherd.watch.listing import Listing
+from watcherd.watch.listing import MOST_FILES, Listing
 from watcherd.watch.reports import ScanResult
 
 HIDDEN = Layout(folder=b".derivatives", number=1)
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
+@pytest.fixture(params=[MOST_FILES, 2], ids=["whole", "paged"])
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A bench whose folders are kept in memory as a whole, or read two files at a time."""
+    bench = Bench(tmp_path, request.param)
     bench.scanner.start()
     yield bench
     bench.scanner.stop()

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import THUMBNAIL, Change, ChangeKind, Derivative, Entry, JobClass, Source, Stamp, State
 from watcherd.naming import Names, derivative_name, temporary_name
+from watcherd.watch.batches import BATCH_CHANGES
 from watcherd.watch.compare import Wanted
+from watcherd.watch.listing import MOST_FILES
 from watcherd.watch.reports import Found, Listed, Manner, ScanEnded, ScannerFailed, ScanResult, Stray
 from watcherd.watch.scanner import UNANSWERED_BATCHES, Pace, Request, Scanner, merged
 from watcherd.watch.selection import Selection
-from watcherd.watch.walk import BATCH_CHANGES, Reader, Walk
+from watcherd.watch.walk import Reader, Walk
 
 PATIENCE_S = 20.0
 INSTANCE, RUN, EARLIER_RUN = "0123abcd", "00000002", "00000001"
@@ -50,7 +52,7 @@ def judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, in
 class Bench:
     """A root, its ledger, and a scanner whose reports are read here."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_files: int = MOST_FILES) -> None:
         self.root = folder / "root"
         self.root.mkdir()
         self.ledger_path = str(folder / "ledger")
@@ -60,6 +62,7 @@ class Bench:
         self.reader: Callable[[], Reader] = lambda: Ledger.open(self.ledger_path, read_only=True)
         self.judge: Any = judge
         self.rate = 0
+        self.most_files = most_files
         self.selection = Selection()
         self.scanner = self.new_scanner()
 
@@ -77,6 +80,7 @@ class Bench:
             run=RUN,
             rate=lambda: self.rate,
             selection=lambda: self.selection,
+            most_files=self.most_files,
         )
 
     def file(self, path: str | bytes, content: bytes = b"picture") -> Path:
@@ -166,9 +170,10 @@ class Scan:
         return sorted(c.source.path for c in self.changes if c.kind is ChangeKind.DELETED)
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
+@pytest.fixture(params=[MOST_FILES, 2], ids=["whole", "paged"])
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A bench whose folders are kept in memory as a whole, or read two files at a time."""
+    bench = Bench(tmp_path, request.param)
     bench.scanner.start()
     yield bench
     bench.scanner.stop()
@@ -453,7 +458,7 @@ def test_a_file_that_cannot_be_looked_at_is_reported_and_not_missing(
     class Broken:
         def __init__(self, entry: "os.DirEntry[str]") -> None:
             self.name = entry.name
-            self.is_file = entry.is_file
+            self.is_file, self.is_dir = entry.is_file, entry.is_dir
 
         def stat(self, *, follow_symlinks: bool) -> os.stat_result:
             raise OSError(5, f"Input/output error {follow_symlinks}")

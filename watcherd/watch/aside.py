@@ -6,6 +6,7 @@ takes, and what earlier layouts have left beside the sources. Not responsible fo
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from watcherd.naming import UNUSED, Names
 from watcherd.watch import files, trees
@@ -13,10 +14,13 @@ from watcherd.watch.listing import Listing
 
 
 class Aside:
-    """The folders for derivatives of one scan. `root`: an open root; `open` opens its mirror, `close` closes that."""
+    """The folders for derivatives of one scan. `root`: an open root; `open` opens its mirror, `close` closes that.
 
-    def __init__(self, names: Names, root: int, stopped: Callable[[], bool]) -> None:
-        self._names, self._root, self._stopped = names, root, stopped
+    `read` lists an open folder.
+    """
+
+    def __init__(self, names: Names, root: int, read: Callable[[int], Listing]) -> None:
+        self._names, self._root, self._list = names, root, read
         self._tree: int | None = None
 
     def open(self) -> None:
@@ -39,12 +43,23 @@ class Aside:
 
         `beside`: the listing of the sources' folder. Raises OSError where it cannot be read, Stopped.
         """
+        with self.opened(directory, beside) as descriptor:
+            if descriptor is None:
+                return Listing() if self._tree is not None or self._names.layout.folder else None
+            return self._list(descriptor)
+
+    @contextmanager
+    def opened(self, directory: bytes, beside: Listing) -> Iterator[int | None]:
+        """The open folder itself; None where it is not there, or is the folder of the sources. Raises OSError."""
         layout = self._names.layout
         if self._tree is not None:
-            return self._read(self._tree, layout.folder_of(directory)[len(layout.tree) + 1 :])
-        if not layout.folder:
-            return None
-        return self._read(self._root, layout.folder_of(directory)) if layout.folder in beside.folders else Listing()
+            with _opened(self._tree, layout.folder_of(directory)[len(layout.tree) + 1 :]) as descriptor:
+                yield descriptor
+        elif layout.folder and layout.folder in beside.folders:
+            with _opened(self._root, layout.folder_of(directory)) as descriptor:
+                yield descriptor
+        else:
+            yield None
 
     def all(self, directory: bytes, beside: Listing, now: Listing | None) -> Iterator[tuple[bytes, Listing]]:
         """(path, what it holds) of each folder for derivatives of a folder's sources, by the layouts of now and before.
@@ -58,16 +73,21 @@ class Aside:
         for earlier in self._names.layouts[1:]:
             if earlier.folder in beside.folders and not earlier.tree and earlier.number != UNUSED:
                 path = earlier.folder_of(directory)
-                yield path, self._read(self._root, path)
+                with _opened(self._root, path) as descriptor:
+                    yield path, Listing() if descriptor is None else self._list(descriptor)
 
-    def _read(self, above: int, path: bytes) -> Listing:
-        try:
-            descriptor = files.open_folder(above, path)
-        except OSError as error:
-            if error.errno in files.NOT_THERE:
-                return Listing()
+
+@contextmanager
+def _opened(above: int, path: bytes) -> Iterator[int | None]:
+    """A folder below an open one; None where there is none."""
+    try:
+        descriptor = files.open_folder(above, path)
+    except OSError as error:
+        if error.errno not in files.NOT_THERE:
             raise
-        try:
-            return Listing.read(descriptor, self._stopped)
-        finally:
-            os.close(descriptor)
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -114,9 +114,8 @@ class Comparison:
         present: dict[str, tuple[int, int]] = {}
         for variant, extension, suffix in self._suffixes:
             fits = len(name) + len(suffix) <= NAME_MAX_BYTES
-            row = self._derivatives.find(name + suffix if fits else derivative_name(name, variant, extension))
-            if row is not None and variant not in present:
-                stamp = self._derivatives.stamp_of(row)
+            stamp = self._derivatives.find(name + suffix if fits else derivative_name(name, variant, extension))
+            if stamp is not None and variant not in present:
                 present[variant] = stamp.size_bytes, stamp.mtime_ns
         return present
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from watcherd.model import Change, JobClass, State
 from watcherd.watch.compare import Judge, Wanted
-from watcherd.watch.listing import Stopped
+from watcherd.watch.listing import MOST_FILES, Stopped
 from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
 from watcherd.watch.selection import Selection
 from watcherd.watch.walk import OPEN_FOLDER, Memory, Reader, Rules, Walk
@@ -76,7 +76,8 @@ def _common(*directories: bytes) -> bytes:
 class Scanner:
     """A root's scanner. All methods may be called from any thread; everything handed in is called in the scanner's.
 
-    `reader` opens the ledger for one scan; `wanted` gives what the configuration asks of a scan; the rest: see `Rules`.
+    `reader` opens the ledger for one scan; `wanted` gives what the configuration asks of a scan; `most_files` of
+    a folder are kept in memory; the rest: see `Rules`.
     """
 
     def __init__(
@@ -94,8 +95,9 @@ class Scanner:
         run: str,
         rate: Callable[[], int] = lambda: 0,
         selection: Callable[[], Selection] = Selection,
+        most_files: int = MOST_FILES,
     ) -> None:
-        self._rate = rate
+        self._rate, self._most_files = rate, most_files
         self._memory = Memory()
         self._root, self._path = root, path
         self._reader, self._wanted, self._post = reader, wanted, post
@@ -199,6 +201,7 @@ class Scanner:
                     outlet=_Outlet(self, request, pace),
                     memory=self._memory_for(wanted, request),
                     is_quick=request.manner is Manner.QUICK_SWEEP,
+                    most=self._most_files,
                 )
                 result, number = walk.run(request.directory)
         finally:

@@ -13,17 +13,20 @@ import hashlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from watcherd.model import Change, ChangeKind, Entry, Source, Stamp, State
+from watcherd.model import Entry, Source, State
 from watcherd.naming import parse_temporary_name
 from watcherd.watch import ignorefiles
 from watcherd.watch.aside import Aside
+from watcherd.watch.batches import Batches, Outlet
 from watcherd.watch.compare import Comparison, Judge, Wanted
 from watcherd.watch.foldertimes import FolderTimes, Times
-from watcherd.watch.listing import Listing, Stopped
+from watcherd.watch.listing import MOST_FILES, Listing, Stopped
+from watcherd.watch.pages import pages
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import Listed, ScanResult, Stray
 from watcherd.watch.selection import EVERY_FILE, Selection
@@ -32,13 +35,8 @@ from watcherd.watch.sighting import known_files, sight
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How folders are opened, the root too: a link in its place is not it."""
 
-BATCH_CHANGES = 500
-"""How many changes go into one report."""
-
-_BATCH_AGE_S = 0.5
 _MAX_ERRORS = 100
 _PAGE_ENTRIES = 1_000
-_TEMPORARY_PREFIX = b".watcherd-"
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _RESTING = frozenset({State.DONE, State.IGNORED})
 
@@ -88,26 +86,11 @@ class Memory:
         self.texts = {} if texts is None else texts
 
 
-class Outlet(Protocol):
-    """Where the walk's reports go."""
-
-    def post(self, report: object) -> None:
-        """Hand over a small report."""
-
-    def send(self, changes: tuple[Change, ...]) -> None:
-        """Hand over a batch of changes; waits while the receiver is behind. Raises Stopped."""
-
-    def stopped(self) -> bool:
-        """Whether the walk should be given up."""
-
-    def breathe(self, entries: int) -> None:
-        """Called between two folders, after so many entries: others may pass, and the disk rest. Raises Stopped."""
-
-
 class Walk:
     """One scan, from an open root. After `run` its counts are what the scan's report holds.
 
-    `is_quick`: folders whose times are those in `memory` are not read.
+    `is_quick`: folders whose times are those in `memory` are not read. `most`: how many files of a folder are kept at
+    once; a larger one is read a part at a time.
     """
 
     def __init__(
@@ -121,9 +104,11 @@ class Walk:
         outlet: Outlet,
         memory: Memory,
         is_quick: bool = False,
+        most: int = MOST_FILES,
     ) -> None:
         self._times, self._texts, self._is_quick = memory.times, memory.texts, is_quick
         self._times.begin(wanted.recipe_set)
+        self._most = most
         self.identity = ""
         self.directories = 0
         self.sources = 0
@@ -131,9 +116,8 @@ class Walk:
         self.errors: list[tuple[bytes, int]] = []
         self._root, self._descriptor = root, descriptor
         self._reader, self._wanted, self._rules, self._outlet = reader, wanted, rules, outlet
-        self._aside = Aside(wanted.names, descriptor, outlet.stopped)
-        self._changes: list[Change] = []
-        self._sent_at_s = time.monotonic()
+        self._aside = Aside(wanted.names, descriptor, self._listing)
+        self._batches = Batches(root, outlet)
 
     def run(self, directory: bytes) -> tuple[ScanResult, int]:
         """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
@@ -149,7 +133,7 @@ class Walk:
         try:
             if not self._is_left_out(directory):
                 self._walk(directory)
-                self._flush()
+                self._batches.flush()
         finally:
             self._aside.close()
         number = dict(self.errors).get(b"")
@@ -170,8 +154,7 @@ class Walk:
             if self._outlet.stopped():
                 raise Stopped
             waiting.extend(self._visit(waiting.pop()))
-            if self._changes and time.monotonic() - self._sent_at_s > _BATCH_AGE_S:
-                self._flush()
+            self._batches.flush_old()
 
     def _visit(self, directory: bytes) -> list[bytes]:
         """Compare one folder, unless its times tell that nothing has changed. Gives the sub-folders, the first last."""
@@ -184,7 +167,7 @@ class Walk:
             self._times.drop(directory)
             return []
         listing, times = found
-        has_text = listing.find(ignorefiles.NAME) is not None
+        has_text = ignorefiles.NAME in listing.own
         self._take_text(directory, ignorefiles.read(self._descriptor, directory) if has_text else None)
         rests = self._compare(directory, listing)
         below = self._below(directory, listing)
@@ -193,7 +176,7 @@ class Walk:
             self._times.note(directory, times, names, time.time_ns())
         else:
             self._times.drop(directory)
-        self._outlet.breathe(1 + len(listing.rows))
+        self._outlet.breathe(1 + listing.files)
         return below
 
     def _take_text(self, directory: bytes, text: bytes | None) -> None:
@@ -233,12 +216,17 @@ class Walk:
             return None
         try:
             times = _times_of(os.fstat(descriptor))
-            return Listing.read(descriptor, self._outlet.stopped), times
+            return self._listing(descriptor), times
         except OSError as error:
             self._note_error(directory, error.errno)
             return None
         finally:
             os.close(descriptor)
+
+    def _listing(self, descriptor: int) -> Listing:
+        return Listing.read(
+            descriptor, self._outlet.stopped, keeps_identity=self._wanted.keeps_identity, most=self._most
+        )
 
     def _below(self, directory: bytes, listing: Listing) -> list[bytes]:
         """The sub-folders to walk, the first one last. Known ones that are not there any more are reported."""
@@ -265,15 +253,17 @@ class Walk:
         except OSError as error:  # what derivatives there are cannot be told, so none of them is missing
             self._note_error(self._aside.path_of(directory), error.errno)
             return False
-        digest = self._digest(directory, listing)
-        digest = digest if aside is None else digest ^ self._digest(directory, aside)
+        digest = self._digest(directory, listing, aside)
         known = self._reader.listing(self._root, directory)
         if known is not None and known[0] == digest and not listing.unreadable:
             self._count(Counter({State.DONE: known[1], State.IGNORED: known[2]}))
             return True
-        resting, rests = self._compare_rows(directory, listing, aside)
+        if listing.is_whole and (aside is None or aside.is_whole):
+            resting, rests = self._compare_rows(directory, listing, aside, self._entries(directory))
+        else:
+            resting, rests = self._compare_pages(directory, listing, aside)
         self._count(resting)
-        rests = rests and resting.keys() <= _RESTING
+        rests = rests and resting.keys() <= _RESTING and not listing.unreadable
         if rests and resting:
             done, ignored = resting[State.DONE], resting[State.IGNORED]
             self._outlet.post(Listed(root=self._root, directory=directory, digest=digest, done=done, ignored=ignored))
@@ -290,19 +280,52 @@ class Walk:
     def _is_ignored(self, path: bytes) -> bool:
         return self._rules.why_ignored(path) is not None or ignorefiles.is_left_alone(path, self._texts)
 
-    def _digest(self, directory: bytes, listing: Listing) -> int:
-        return listing.digest(self._recipe_set(directory), keeps_identity=self._wanted.keeps_identity)
+    def _digest(self, directory: bytes, listing: Listing, aside: Listing | None) -> int:
+        recipe_set = self._recipe_set(directory)
+        return listing.digest(recipe_set) ^ (0 if aside is None else aside.digest(recipe_set))
 
     def _look_aside(self, directory: bytes, listing: Listing) -> Listing | None:
         """The listing of the derivatives' own folder, if they have one. Raises OSError."""
         aside = self._aside.listing(directory, listing)
         for folder, held in self._aside.all(directory, listing, aside):
             self._report_strays(folder, held)
-            if not (held.rows or held.folders or held.unreadable) and not folder.startswith(b"/"):
+            if not (held.files or held.folders or held.unreadable) and not folder.startswith(b"/"):
                 self._outlet.post(Stray(root=self._root, paths=(folder,)))
         return aside
 
-    def _compare_rows(self, directory: bytes, listing: Listing, aside: Listing | None) -> tuple[Counter[State], bool]:
+    def _compare_pages(self, directory: bytes, listing: Listing, aside: Listing | None) -> tuple[Counter[State], bool]:
+        """The same as `_compare_rows` where more files are than a listing keeps, a range of names at a time.
+
+        All is said of the folder if in the end it is what it was when its digest was taken.
+        """
+        resting: Counter[State] = Counter()
+        rests = True
+        try:
+            with self._opened(directory) as folder, self._aside.opened(directory, listing) as beside:
+                for page, other in pages(folder, beside, self._outlet.stopped, self._most):
+                    entries = self._entries(directory, page.after, page.upto)
+                    derivatives = other if aside is None or beside is not None else Listing()
+                    states, all_rest = self._compare_rows(directory, page, derivatives, entries)
+                    resting += states
+                    rests = rests and all_rest
+                again = self._listing(folder), aside if beside is None else self._listing(beside)
+        except OSError as error:
+            if error.errno not in _VANISHED:  # else it was there a moment ago: an event or the next scan tells more
+                self._note_error(directory, error.errno)
+            return resting, False
+        return resting, rests and self._digest(directory, *again) == self._digest(directory, listing, aside)
+
+    @contextmanager
+    def _opened(self, directory: bytes) -> Iterator[int]:
+        descriptor = os.open(directory or b".", OPEN_FOLDER, dir_fd=self._descriptor)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _compare_rows(
+        self, directory: bytes, listing: Listing, aside: Listing | None, entries: Iterable[Entry]
+    ) -> tuple[Counter[State], bool]:
         """How many sources rest, by state, and whether that is all there is to say of the folder."""
         comparison = Comparison(
             listing,
@@ -314,7 +337,7 @@ class Walk:
         )
         resting: Counter[State] = Counter()
         rests, now_ns = not listing.unreadable, time.time_ns()
-        for name, stamp, state in comparison.findings(self._entries(directory)):
+        for name, stamp, state in comparison.findings(entries):
             if state is not None:
                 resting[state] += 1
                 continue
@@ -322,18 +345,17 @@ class Walk:
                 continue
             rests = False
             self.sources += stamp is not None
-            self._report(_joined(directory, name), stamp)
+            self._batches.add(_joined(directory, name), stamp)
         return resting, rests
 
-    def _entries(self, directory: bytes) -> Iterator[Entry]:
-        """What the ledger knows of a folder, in the order of names, a page at a time."""
-        after = b""
+    def _entries(self, directory: bytes, after: bytes = b"", upto: bytes | None = None) -> Iterator[Entry]:
+        """What the ledger knows of a folder, or of a range of names in it, in the order of names, a page at a time."""
         while True:
             if self._outlet.stopped():
                 raise Stopped
             page = self._reader.entries(self._root, directory, after=after, limit=_PAGE_ENTRIES)
-            yield from page
-            if len(page) < _PAGE_ENTRIES:
+            yield from page if upto is None else (entry for entry in page if entry.source.name <= upto)
+            if len(page) < _PAGE_ENTRIES or (upto is not None and page[-1].source.name > upto):
                 return
             after = page[-1].source.name
 
@@ -346,7 +368,7 @@ class Walk:
     def _report_strays(self, directory: bytes, listing: Listing) -> None:
         ours = (
             name
-            for name in listing.starting_with(_TEMPORARY_PREFIX)
+            for name in listing.own
             if (parsed := parse_temporary_name(name)) and parsed[0] == self._rules.instance
             if parsed[1] != self._rules.run
         )
@@ -360,20 +382,8 @@ class Walk:
         while vanished:
             current = vanished.pop()
             for entry in self._entries(current):
-                self._report(entry.source.path, None)
+                self._batches.add(entry.source.path, None)
             vanished.extend(self._reader.directories_below(self._root, current))
-
-    def _report(self, path: bytes, stamp: Stamp | None) -> None:
-        kind = ChangeKind.DELETED if stamp is None else ChangeKind.FOUND
-        self._changes.append(Change(kind=kind, source=Source(self._root, path), stamp=stamp))
-        if len(self._changes) >= BATCH_CHANGES:
-            self._flush()
-
-    def _flush(self) -> None:
-        changes, self._changes = tuple(self._changes), []
-        if changes:
-            self._outlet.send(changes)
-        self._sent_at_s = time.monotonic()
 
     def _note_error(self, path: bytes, number: int | None) -> None:
         if len(self.errors) < _MAX_ERRORS:
