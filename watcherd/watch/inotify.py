@@ -20,6 +20,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter, InotifyWatchGroup
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, Mask
 
+from watcherd.watch.leaves import Leaves
 from watcherd.watch.reports import DoubtReason
 
 Doubts = Callable[..., None]
@@ -71,10 +72,19 @@ class WatchGroup(InotifyWatchGroup):
     the kernel had no watch left since the watches were put in place; `on_shortage` is called for each.
     """
 
-    def __init__(self, *args: Any, prunes: Prunes, on_shortage: Callable[[], None], **fields: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        reader: InotifyFD,
+        path: bytes,
+        *,
+        prunes: Prunes,
+        on_shortage: Callable[[], None],
+        **fields: Any,  # noqa: ANN401
+    ) -> None:
         self._prunes, self._on_shortage = prunes, on_shortage
+        self._leaves = Leaves(path)
         self.refused = 0
-        super().__init__(*args, **fields)
+        super().__init__(reader, path, **fields)
 
     def _add_all_callbacks(self, path: bytes) -> None:
         """Watch a folder and all below it, the upper ones first."""
@@ -112,15 +122,20 @@ class WatchGroup(InotifyWatchGroup):
         return events
 
     def _folders(self, top: bytes) -> Iterator[bytes]:
-        """A folder and all below it that count. What cannot be read is left to the scan, which says so."""
+        """A folder and all below it that count, each before it is read. What cannot be read the scan will tell."""
         waiting = deque([top])
         while waiting:
             folder = waiting.popleft()
             yield folder
-            with suppress(OSError), os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False) and not self._is_pruned(entry.path):
-                        waiting.append(entry.path)
+            with suppress(OSError):
+                if not self._leaves.has(folder):
+                    waiting.extend(self._below(folder))
+
+    def _below(self, folder: bytes) -> Iterator[bytes]:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and not self._is_pruned(entry.path):
+                    yield entry.path
 
     def _is_pruned(self, path: bytes) -> bool:
         below = path[len(self.path.rstrip(b"/")) + 1 :]
