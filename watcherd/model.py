@@ -308,6 +308,7 @@ class StopReason(StrEnum):
 
     WORN = "worn"
     BLOATED = "bloated"
+    OUTDATED = "outdated"
     HUNG = "hung"
     SURPLUS = "surplus"
     SHUTDOWN = "shutdown"

@@ -184,6 +184,11 @@ class FleetMachine(RuleBasedStateMachine):
     def a_job_is_called_off(self, data: st.DataObject) -> None:
         self.carry_out(self.fleet.stop_job(data.draw(st.sampled_from(sorted(self.held.values()))), self.now))
 
+    @rule(really=st.integers(0, 4))
+    def the_workers_are_renewed(self, really: int) -> None:
+        if really == 0:
+            self.carry_out(self.fleet.renew(self.now))
+
     @rule(really=st.integers(0, 9))
     def the_daemon_drains(self, really: int) -> None:
         if really == 0:
@@ -449,6 +454,33 @@ def test_after_a_resize_to_more_the_wanted_workers_are_started() -> None:
     course = Course(most=1).idle(workers=1)
     course.fleet.resize(PoolSettings(), 3, rest_factor=0.0)
     assert course.tick(wanted=3) == [Spawn(slot=1), Spawn(slot=2)]
+
+
+def test_a_renewal_replaces_those_without_a_job_at_once_and_the_others_after_it() -> None:
+    course = Course(most=3).idle(workers=2)
+    course.told(Assigned(slot=0, job=1, timeout_s=60.0))
+    course.tick(wanted=3)
+    assert course.fleet.renew(course.now) == [Dismiss(slot=slot, reason=StopReason.OUTDATED) for slot in (1, 2)]
+    assert course.told(Finished(slot=0, rss_bytes=0)) == [Dismiss(slot=0, reason=StopReason.OUTDATED)]
+    course.told(*(Exited(slot=slot, how="exit 0") for slot in range(3)))
+    assert course.tick(wanted=1) == [Spawn(slot=0)]
+    course.told(WorkerReady(slot=0), Assigned(slot=0, job=2, timeout_s=60.0))
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+
+
+def test_a_worker_that_crashes_before_its_renewal_is_followed_by_one_that_stays() -> None:
+    course = Course(most=1).busy()
+    assert course.fleet.renew(course.now) == []
+    course.told(Exited(slot=0, how="SIGSEGV"))
+    course.busy()
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+
+
+def test_in_a_drain_nothing_is_renewed() -> None:
+    course = Course(most=1).busy()
+    course.drain()
+    assert course.fleet.renew(course.now) == []
+    assert course.told(Finished(slot=0, rss_bytes=0)) == [Dismiss(slot=0, reason=StopReason.SHUTDOWN)]
 
 
 def test_workers_that_rest_but_are_wanted_stay_and_wake_nobody() -> None:

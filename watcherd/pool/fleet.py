@@ -94,6 +94,7 @@ class Fleet:
         self._given_up = False
         self._busy_s = 0.0
         self._paid_until: dict[int, float] = {}
+        self._outdated: set[int] = set()
 
     # ---- what can be seen
 
@@ -156,6 +157,14 @@ class Fleet:
     def resize(self, settings: PoolSettings, most: int, *, rest_factor: float) -> None:
         """Work by other settings from now on. Workers above `most` leave as soon as they hold no job."""
         self._settings, self._most, self._rest_factor = settings, most, rest_factor
+
+    def renew(self, now: float) -> list[Command]:
+        """Replace every worker, those that hold a job after it: what they were started with holds no more."""
+        if self._mode is not Mode.RUNNING:
+            return []
+        self._outdated = {slot for slot, state in self._slots.items() if isinstance(state, Busy)}
+        free = [slot for slot, state in self._slots.items() if isinstance(state, Idle | Resting | Starting)]
+        return [self._stop(slot, StopReason.OUTDATED, Step.DISMISSED, now) for slot in free]
 
     def drain(self, now: float) -> list[Command]:
         """Finish what is running, start nothing."""
@@ -234,7 +243,7 @@ class Fleet:
                 rest_s = self._rest_s(event, since, now)
                 after = Resting(deadline=now + rest_s, jobs=jobs) if rest_s else Idle(since=now, jobs=jobs)
                 self._slots[event.slot] = after
-                reason = self._why_end(jobs, rss_bytes)
+                reason = self._why_end(event.slot, jobs, rss_bytes)
                 return [self._stop(event.slot, reason, Step.DISMISSED, now)] if reason else []
             case _:
                 return self._broken(event.slot, f"{type(event).__name__} while {type(state).__name__}", now)
@@ -249,11 +258,13 @@ class Fleet:
         self._paid_until[event.slot] = min(paid, now + MAX_REST_S)
         return max(0.0, self._paid_until[event.slot] - now)
 
-    def _why_end(self, jobs: int, rss_bytes: int) -> StopReason | None:
+    def _why_end(self, slot: int, jobs: int, rss_bytes: int) -> StopReason | None:
         if self._mode is not Mode.RUNNING:
             return StopReason.SHUTDOWN
         if self._useful() > self._most:
             return StopReason.SURPLUS
+        if slot in self._outdated:
+            return StopReason.OUTDATED
         if self._settings.recycle_after_jobs and jobs >= self._settings.recycle_after_jobs:
             return StopReason.WORN
         if self._settings.recycle_above_bytes and rss_bytes > self._settings.recycle_above_bytes:
@@ -277,6 +288,7 @@ class Fleet:
 
     def _exited(self, event: Exited, now: float) -> list[Command]:
         state = self._slots.pop(event.slot, None)
+        self._outdated.discard(event.slot)
         outside = event.how in _OUTSIDE_SIGNALS
         match state:
             case Busy(job=job, since=since):
@@ -322,6 +334,7 @@ class Fleet:
                 return [self._stop(slot, state.reason, Step.KILLED, now)]
             case Stopping():
                 del self._slots[slot]
+                self._outdated.discard(slot)
                 return [*self._job_lost(slot, state), Abandon(slot=slot)]
 
     def _useful(self) -> int:

@@ -78,7 +78,7 @@ class Ending:
 class Workers:
     """All worker processes, by slot. One thread owns them, the one that starts them (PDEATHSIG follows threads).
 
-    `memory_bytes` bounds a worker's address space (0: not). `environment` goes on top of what workers inherit.
+    `memory_bytes` bounds the address space of the workers that are started from now on (0: not). `environment` goes on top of what workers inherit.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Workers:
         module: str = "watcherd.pool.worker",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._memory_bytes = memory_bytes
+        self.memory_bytes = memory_bytes
         self._sandbox = sandbox
         self._module = module
         self._environment = dict(environment or {})
@@ -126,7 +126,7 @@ class Workers:
         return worker
 
     def _start(self, descriptor: int, stderr: int) -> subprocess.Popen[bytes]:
-        arguments = [str(descriptor), str(os.getpid()), str(self._memory_bytes), self._sandbox.value]
+        arguments = [str(descriptor), str(os.getpid()), str(self.memory_bytes), self._sandbox.value]
         return subprocess.Popen(
             [sys.executable, "-P", "-m", self._module, *arguments],
             cwd="/",

@@ -15,7 +15,8 @@ from watcherd.daemon.effects import AskScanner, Effect, Moment, WatchedRoot
 from watcherd.daemon.reload import reach
 from watcherd.daemon.roots.health import Health
 from watcherd.daemon.roots.rooms import RootRooms
-from watcherd.pool.sizing import pool_size
+from watcherd.pool.orders import Command
+from watcherd.pool.sizing import address_space, pool_size
 from watcherd.settings import Settings
 from watcherd.telemetry.log import configure
 
@@ -50,7 +51,7 @@ class Refitting:
         decoders_and_limits = seen_by(settings.limits)
         surveyed = {root.number: root for root in parts.survey(settings, settings.roots)}
         self._build(surveyed, decoders_and_limits)
-        self._take_over(settings, decoders_and_limits)
+        renewed = self._take_over(settings, decoders_and_limits, moment.now)
         removed = [number for number in core.roots if number not in surveyed]
         before = {number: root.settings.error_notes for number, root in core.roots.items()}
         removed_paths = tuple(core.roots[number].path for number in removed)
@@ -68,7 +69,11 @@ class Refitting:
             rescanned=tuple(root.path for root in rescanned),
             changed=reach.changed(now, settings),
             restart=restart,
-            effects=(*(AskScanner(root=root.number, directory=b"") for root in rescanned), *self._notes(before)),
+            effects=(
+                *renewed,
+                *(AskScanner(root=root.number, directory=b"") for root in rescanned),
+                *self._notes(before),
+            ),
         )
 
     def due(self, moment: Moment) -> None:  # noqa: ARG002  every pass
@@ -80,8 +85,9 @@ class Refitting:
 
     # ---- the whole
 
-    def _take_over(self, settings: Settings, decoders_and_limits: int) -> None:
-        core = self._core
+    def _take_over(self, settings: Settings, decoders_and_limits: int, now: float) -> list[Command]:
+        """Every plain setting. Workers keep the address space that they were started with: for another, others."""
+        core, workers = self._core, self._parts.workers
         size = pool_size(settings.pool, self._parts.machine)
         if settings.log != core.settings.log:
             configure(settings.log)
@@ -91,6 +97,11 @@ class Refitting:
         core.force.budget_bytes = core.admission.budget_bytes = size.budget_bytes
         core.settle.settings = settings.settle
         core.fleet.resize(settings.pool, size.most_workers, rest_factor=size.rest_factor)
+        space = address_space(size.budget_bytes)
+        if space == workers.memory_bytes:
+            return []
+        workers.memory_bytes = space
+        return core.fleet.renew(now)
 
     # ---- one root
 

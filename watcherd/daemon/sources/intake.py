@@ -291,7 +291,8 @@ class Intake:
             known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
             if known.stamp is not None and known.stamp.size_bytes != stamp.size_bytes:
                 known = replace(known, digest=None)
-        if known.state in _GIVEN_UP and known.seen_by != self._force.seen_by:  # what gave up on it is not what it was
+        seen_by = self._roots[source.root].seen_by(self._force.seen_by)
+        if known.state in _GIVEN_UP and known.seen_by != seen_by:  # what gave up on it is not what it was
             known = replace(known, faults=0, interruptions=0)
         pending = replace(
             known,
