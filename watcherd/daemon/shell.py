@@ -68,7 +68,12 @@ class Shell:
         )
         pace = Pace(core.totals)
         self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
-        parts.duties += [self._vigil, MetricsLine(core, parts.workers), self._health, self._service]
+        parts.duties += [
+            self._vigil,
+            MetricsLine(core, parts.workers, lambda: self._reloads.last),
+            self._health,
+            self._service,
+        ]
         parts.duties += [self._ending, self._refitting, self._reloads, self._pausing, pace]
         self._open_doors()
 

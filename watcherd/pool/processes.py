@@ -78,7 +78,8 @@ class Ending:
 class Workers:
     """All worker processes, by slot. One thread owns them, the one that starts them (PDEATHSIG follows threads).
 
-    `memory_bytes` bounds the address space of the workers that are started from now on (0: not). `environment` goes on top of what workers inherit.
+    `memory_bytes` bounds the address space of those that are started from now on (0: not). `environment` goes on top of
+    what workers inherit.
     """
 
     def __init__(

@@ -137,8 +137,8 @@ EVENTS: Mapping[str, Event] = _table(
         _I,
         "pool.metrics",
         ("interval_s workers busy idle utilisation queued oldest_s settling waiting ended attempts_per_s "
-         "bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts"),
-        "How the work goes, at even intervals.",
+         "bytes_in bytes_out memory_bytes budget_bytes rss_bytes restarts figures"),
+        "How the work goes, at even intervals; `figures` has every metric, of what is counted the growth.",
     ),
     (_W, "metrics.unserved", "subject cause hint", "The metrics cannot be had at this address."),
     (_W, "metrics.unwritten", "path cause hint", "The metrics' text file cannot be written."),

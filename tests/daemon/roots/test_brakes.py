@@ -8,6 +8,7 @@ import pytest
 
 from tests.daemon.outside import START_S
 from tests.daemon.world import World
+from watcherd.daemon.effects import Moment
 from watcherd.settings import DaemonSettings, OnDelete, Settings
 
 SETTINGS = Settings(daemon=DaemonSettings(brake_share=0.5, brake_floor=3, brake_grace_s=86_400.0))
@@ -183,3 +184,14 @@ def test_the_instant_in_the_log_is_the_end_of_the_grace_period(world: World) -> 
     assert since_s is not None
     assert START_S + 1000 < since_s < START_S + 1200
     assert world.core.departures.brakes.held_until_s(world.root) == since_s + DAY_S
+
+
+def test_after_a_clock_was_set_back_the_end_of_the_grace_is_still_waited_for(world: World) -> None:
+    lose(world, 6)
+    set_back = Moment(now=world.now + 2 * DAY_S, wall_s=world.moment.wall_s)
+    world.carry_out(world.core.departures.due(set_back))
+    until = world.core.departures.next_deadline()
+
+    assert until is not None
+    assert 0 < until - set_back.now <= DAY_S
+    assert world.core.departures.due(Moment(now=until, wall_s=set_back.wall_s + DAY_S))

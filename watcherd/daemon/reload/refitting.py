@@ -51,7 +51,7 @@ class Refitting:
         decoders_and_limits = seen_by(settings.limits)
         surveyed = {root.number: root for root in parts.survey(settings, settings.roots)}
         self._build(surveyed, decoders_and_limits)
-        renewed = self._take_over(settings, decoders_and_limits, moment.now)
+        renewed = self._take_over(settings, decoders_and_limits, moment)
         removed = [number for number in core.roots if number not in surveyed]
         before = {number: root.settings.error_notes for number, root in core.roots.items()}
         removed_paths = tuple(core.roots[number].path for number in removed)
@@ -85,7 +85,7 @@ class Refitting:
 
     # ---- the whole
 
-    def _take_over(self, settings: Settings, decoders_and_limits: int, now: float) -> list[Command]:
+    def _take_over(self, settings: Settings, decoders_and_limits: int, moment: Moment) -> list[Command]:
         """Every plain setting. Workers keep the address space that they were started with: for another, others."""
         core, workers = self._core, self._parts.workers
         size = pool_size(settings.pool, self._parts.machine)
@@ -97,11 +97,12 @@ class Refitting:
         core.force.budget_bytes = core.admission.budget_bytes = size.budget_bytes
         core.settle.settings = settings.settle
         core.fleet.resize(settings.pool, size.most_workers, rest_factor=size.rest_factor)
+        core.departures.refit(moment)
         space = address_space(size.budget_bytes)
         if space == workers.memory_bytes:
             return []
         workers.memory_bytes = space
-        return core.fleet.renew(now)
+        return core.fleet.renew(moment.now)
 
     # ---- one root
 

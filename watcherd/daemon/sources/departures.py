@@ -127,6 +127,16 @@ class Departures:
             self._ledger.forget(entry.source)
         self.returned(entry)
 
+    def refit(self, moment: Moment) -> None:
+        """Work by other settings: those that wait are due by them, and so are those that a brake holds."""
+        waiting = {source for _, source in self._waiting}
+        gone = self._ledger.gone_sources() if waiting else ()
+        self._waiting = []
+        for source, gone_at_s in gone:
+            if source in waiting:
+                self._expect(source, moment.now + max(0.0, gone_at_s + self._forget_after_s - moment.wall_s))
+        self._held = dict.fromkeys(self._held, 0.0)
+
     def _expect(self, source: Source, due: float) -> None:
         heapq.heappush(self._waiting, (due, source))
 
@@ -149,7 +159,7 @@ class Departures:
         """Ask the hands once more about those whose time has come."""
         for root in [root for root, due in self._held.items() if due <= moment.now]:
             del self._held[root]
-            if not self.brakes.holds(root, moment):
+            if not self._is_held(root, moment):
                 self.confirm(root, moment)
         due: defaultdict[int, dict[Source, None]] = defaultdict(dict)
         while self._waiting and self._waiting[0][0] <= moment.now:
