@@ -54,7 +54,10 @@ def prune(roots: Sequence[str], config: str | None, state_dir: str | None, *, dr
     """
     folder = state_directory(state_dir)
     output = _Output(as_json=as_json)
-    report = _of_roots(roots, folder, output, dry_run=dry_run) if roots else _by_daemon(folder, output, dry_run=dry_run)
+    paths = [os.path.realpath(path) for path in roots]
+    report = _by_daemon(folder, output, paths, dry_run=dry_run)
+    if report is None and paths:
+        report = _of_roots(paths, folder, output, dry_run=dry_run)
     if report is None:
         report = _by_ourselves(config, folder, output, dry_run=dry_run)
     output.summary(report)
@@ -88,7 +91,7 @@ class _Output:
             click.echo(f"{path} is not there or cannot be read: nothing was done in it", err=True)
 
 
-def _by_daemon(folder: str, output: _Output, *, dry_run: bool) -> "Report | None":
+def _by_daemon(folder: str, output: _Output, roots: Sequence[str], *, dry_run: bool) -> "Report | None":
     from watcherd.daemon.control import Unreachable, ask  # noqa: PLC0415 - not for --help
     from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - as above
     from watcherd.daemon.verbs.upkeep import Report  # noqa: PLC0415 - as above
@@ -101,7 +104,7 @@ def _by_daemon(folder: str, output: _Output, *, dry_run: bool) -> "Report | None
         output.finding(body["finding"])
 
     try:
-        answer = ask(control, {"verb": "prune", "dry_run": dry_run}, frame)
+        answer = ask(control, {"verb": "prune", "dry_run": dry_run, "roots": list(roots)}, frame)
     except Unreachable:
         return None
     if "error" in answer:
@@ -124,14 +127,13 @@ def _by_ourselves(config: str | None, folder: str, output: _Output, *, dry_run: 
     return _held(settings, folder, scope, output, dry_run=dry_run)
 
 
-def _of_roots(paths: Sequence[str], folder: str, output: _Output, *, dry_run: bool) -> "Report":
+def _of_roots(roots: Sequence[str], folder: str, output: _Output, *, dry_run: bool) -> "Report":
     """Prune folders that are not watched any more."""
     from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - not for --help
     from watcherd.daemon.verbs.pruning import Scope  # noqa: PLC0415 - as above
     from watcherd.settings import RootSettings, Settings  # noqa: PLC0415 - as above
 
     known = seen_roots(folder)
-    roots = [os.path.realpath(path) for path in paths]
     for path in roots:
         if path not in known:
             raise Stop(Exit.USAGE, f"{path} was never watched with the state directory {folder}")

@@ -364,9 +364,11 @@ class Core:
     # ---- inputs
 
     def _take(self, item: object, moment: Moment) -> list[Effect]:
-        if getattr(item, "root", next(iter(self.roots), None)) not in self.roots:
-            return self._late(item, moment)
-        if isinstance(item, Fault | Broken):
+        is_late = getattr(item, "root", next(iter(self.roots), None)) not in self.roots
+        answered = self.answers.for_others(item, is_late=is_late)
+        if is_late or answered is not None:
+            return self._late(item, moment) if answered is None else answered
+        if isinstance(item, Fault | Broken | Annotated):
             self.notes.answered(item.ticket)
         match item:
             case Change(kind=kind):
@@ -382,8 +384,6 @@ class Core:
                 return self.scans.observed(item, moment)
             case Stats() | Removed() | Followed() | OrphansFound():
                 return self.answers.looked(item, moment)
-            case Annotated():
-                self.notes.answered(item.ticket)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self.answers.for_attempts(item, moment)
             case Probed() | Recognised() | MountsChanged():

@@ -27,9 +27,11 @@ from watcherd.daemon.roots.health import Health
 from watcherd.daemon.roots.mounting import MountTable
 from watcherd.daemon.roots.vigil import Vigil
 from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.verbs.former import Former
 from watcherd.daemon.verbs.pauses import pause_verbs
 from watcherd.daemon.verbs.pausing import Pausing
-from watcherd.daemon.verbs.requests import Refusal, Serve, Verbs
+from watcherd.daemon.verbs.refusal import Refusal
+from watcherd.daemon.verbs.requests import Serve, Verbs
 from watcherd.daemon.verbs.upkeep import Upkeep
 from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
@@ -82,7 +84,7 @@ class Shell:
         parts, loop = self._parts, self._parts.loop
         control = Control(parts.state.control, loop.selector)
         self._stack.callback(control.close)
-        upkeep = Upkeep(parts.core, loop.carry_out)
+        upkeep = Upkeep(parts.core, loop.carry_out, lambda: Former(parts))
         others: dict[str, Serve] = {"status": self._serve_status, "reload": self._serve_reload}
         verbs = Verbs(parts.core, upkeep, {**others, **pause_verbs(parts.core, self._pausing)})
         exposure = Exposure(

@@ -171,7 +171,7 @@ class Running(World):
     def ask_hands(self, request: Request) -> Any:
         """The answer of the root's hands to a request about its real files."""
         self.parts.rooms[self.root].hands.submit(request)
-        return self._heard(lambda _: True)[-1]
+        return self.heard()[-1]
 
     def scan_files(self, manner: Manner = Manner.SWEEP) -> list[bytes]:
         """Sweep the real folder; what was found in it."""
@@ -180,10 +180,11 @@ class Running(World):
             scanner.start()
         self.ledger.commit()
         scanner.request(manner=manner)
-        heard = self._heard(lambda item: isinstance(item, ScanEnded))
+        heard = self.heard(lambda item: isinstance(item, ScanEnded))
         return [change.source.path for item in heard for change in getattr(item, "changes", ())]
 
-    def _heard(self, is_last: Callable[[object], bool]) -> list[Any]:
+    def heard(self, is_last: Callable[[object], bool] = lambda _: True) -> list[Any]:
+        """What came from other threads, up to that; waits for it."""
         heard: list[Any] = []
         with selectors.DefaultSelector() as selector:
             selector.register(self.parts.inbox.descriptor, selectors.EVENT_READ)
@@ -191,6 +192,10 @@ class Running(World):
                 assert selector.select(PATIENCE_S), f"no word for {PATIENCE_S} s after {heard}"
                 heard += self.parts.inbox.take()
         return heard
+
+    def report_all(self, items: list[Any]) -> None:
+        """Hand to the core what was heard."""
+        self._inbox += items
 
     # ---- what is played otherwise than in other worlds
 
@@ -216,7 +221,7 @@ class Running(World):
 def running(folder: Path, **tables: dict[str, Any]) -> Running:
     """A daemon that begins with these settings beside the defaults, by table."""
     settings = Settings()
-    root = RootSettings(path=str(folder / "photos"), **tables.pop("roots", {}))
+    root = replace(RootSettings(path=str(folder / "photos")), **tables.pop("roots", {}))
     plain = {name: replace(getattr(settings, name), **keys) for name, keys in tables.items()}
     plain.setdefault("pool", replace(settings.pool, workers=1, memory_bytes=4 << 30))
     return Running(folder, settings=replace(settings, roots=(root,), **plain))

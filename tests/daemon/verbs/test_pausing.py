@@ -14,7 +14,8 @@ from watcherd.daemon.control import Request
 from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.verbs.pauses import pause_verbs
 from watcherd.daemon.verbs.pausing import ALLOWED, EVERYTHING, Pauses, Pausing, held_lanes, keep, load
-from watcherd.daemon.verbs.requests import Refusal, hasten
+from watcherd.daemon.verbs.refusal import Refusal
+from watcherd.daemon.verbs.requests import hasten
 from watcherd.model import JobClass, Source, State
 from watcherd.settings import DaemonSettings, QuietWork, Settings
 

@@ -49,11 +49,13 @@ class House:
 class RootRooms:
     """One root's rooms; `start` begins to take scan requests. `seen_by`: the decoder table and limits in force.
 
-    Raises Busy where another daemon has the root, or its mirror.
+    Raises Busy where another daemon has the root, or its mirror. `is_claimed`: a claim inside of it is ours already,
+    which keeps others out.
     """
 
-    def __init__(self, root: WatchedRoot, house: House, *, seen_by: int) -> None:
+    def __init__(self, root: WatchedRoot, house: House, *, seen_by: int, is_claimed: bool = False) -> None:
         self._house = house
+        self._is_claimed = is_claimed
         self._bound: Bind | None = None
         self._stack = ExitStack()
         self._claimed: set[bytes] = set()
@@ -124,6 +126,8 @@ class RootRooms:
 
     def claim(self, root: WatchedRoot) -> None:
         """Keep others out of where we are to work. Raises Busy."""
+        if self._is_claimed:
+            return
         for folder in {root.path, root.names.layout.tree} - self._claimed - {b""}:
             claimed = self._stack.enter_context(claim(folder))
             for stranger in claimed.strangers:

@@ -41,11 +41,20 @@ class Answers:
         self._attempts = attempts
         self.awaited: dict[int, Callable[[object], list[Effect]]] = {}
 
+    def for_others(self, item: object, *, is_late: bool) -> list[Effect] | None:
+        """The answer goes to one who is no room; None where it does not, or where the rooms have to hear of it, too.
+
+        `is_late`: no room works any more where it comes from.
+        """
+        awaited = self.awaited.get(getattr(item, "ticket", None) or 0)
+        if awaited is None or (isinstance(item, Fault | Broken) and not is_late):
+            return None
+        del self.awaited[item.ticket]  # type: ignore[attr-defined]
+        return awaited(item)
+
     def looked(self, item: Looked, moment: Moment) -> list[Effect]:
         """Somebody asked for a look, a removal or a renaming."""
         match item:
-            case Removed() | OrphansFound() if item.ticket in self.awaited:
-                return self.awaited.pop(item.ticket)(item)
             case Removed():
                 return self._departures.removed(item, moment)
             case Followed():

@@ -7,7 +7,8 @@ from watcherd.daemon.control import Request
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.verbs.pausing import EVERYTHING, Pausing
-from watcherd.daemon.verbs.requests import Refusal, Serve
+from watcherd.daemon.verbs.refusal import Refusal
+from watcherd.daemon.verbs.requests import Serve
 
 
 def pause_verbs(core: Core, pausing: Pausing) -> Mapping[str, Serve]:

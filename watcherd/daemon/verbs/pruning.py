@@ -2,23 +2,26 @@
 
 Responsible for: finding them, page by page so that the loop goes on meanwhile, having them removed, telling of each.
 In this order: what the brake of a root holds back, derivatives of variants that their root does not have any more, and
-orphans (files with our mark whose source is neither there nor known). Not responsible for: who asked (`requests.py`,
-`oneshot.py`). Runs in the loop's thread.
+orphans (files with our mark whose source is neither there nor known). Of a root that is not watched any more, all.
+Not responsible for: who asked (`upkeep.py`), rooms for roots that are not watched (`former.py`). Runs in the loop's
+thread.
 
 Only what is provably ours and as we wrote it is removed: the hands look at each file once more.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from watcherd.daemon.core import Core
-from watcherd.daemon.effects import AskHands, Effect, Moment
+from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.model import Derivative, Source
 from watcherd.settings import OnDelete
 from watcherd.watch.hands import Broken, Fate, Fault, Remove, Removed
 from watcherd.watch.orphans import FindOrphans, OrphansFound
+from watcherd.watch.recognition import Verdict
+from watcherd.watch.sighting import Recognise, Recognised, known_files
 
 _A_REQUEST = 200
 
@@ -62,33 +65,61 @@ class Scope(StrEnum):
 
 
 class Pruning:
-    """One pruning of some roots. `tell` hears of each file as soon as its end is known."""
+    """One pruning of some roots. `tell` hears of each file as soon as its end is known.
+
+    `spared`: folders that are not to be looked into, because they are others' (absolute paths).
+    """
 
     def __init__(
-        self, core: Core, roots: Sequence[int], scope: Scope, *, dry_run: bool, tell: Callable[[Finding], None]
+        self,
+        core: Core,
+        roots: Mapping[int, WatchedRoot],
+        scope: Scope,
+        *,
+        dry_run: bool,
+        tell: Callable[[Finding], None],
+        spared: Sequence[bytes] = (),
     ) -> None:
         self._core = core
+        self._roots = dict(roots)
         self._scope = scope
         self._dry_run = dry_run
         self._tell = tell
-        self._asked = 0
-        self._pages = self._all_pages([root for root in roots if core.conditions.runnable(root)])
-        self.skipped = {core.roots[root].path for root in roots if not core.conditions.runnable(root)}
-        """Roots that are not there: nothing can be said of what lies in them."""
+        self._spared = tuple(folder.rstrip(b"/") + b"/" for folder in spared)
+        self._asked: Counter[int] = Counter()
+        self._unseen = list(roots) if scope is Scope.WHOLE_ROOT else []
+        away = set() if scope is Scope.WHOLE_ROOT else {one for one in roots if not core.conditions.runnable(one)}
+        self._pages = self._all_pages()
+        self._absent = away
         self._folders: deque[tuple[int, bytes]] = deque()
         self._confirmed: list[int] = []
         self.failed = 0
         self.finished = False
 
+    @property
+    def skipped(self) -> set[bytes]:
+        """Roots that are not there: nothing can be said of what lies in them."""
+        return {self._roots[root].path for root in self._absent}
+
+    @property
+    def waits(self) -> bool:
+        """Whether hands were asked for something and have not answered yet."""
+        return bool(self._asked.total())
+
     def due(self, moment: Moment) -> list[Effect]:
         """The next page, once what was asked for before it is done."""
-        if self.finished or self._asked:
+        self._let_go()
+        if self.finished or self.waits:
             return []
+        if self._unseen:
+            return [self._look(self._unseen.pop())]
         page = next(self._pages, None)
         if page is not None:
             return self._remove(page)
         if self._folders:
             root, directory = self._folders.popleft()
+            if root in self._absent:
+                return []
             return [self._ask(root, FindOrphans(ticket=next(self._core.tickets), directory=directory))]
         if self._confirmed:
             self._core.departures.confirm(self._confirmed.pop(), moment)
@@ -96,14 +127,29 @@ class Pruning:
             self.finished = self._dry_run or not self._core.departures.asked_now
         return []
 
+    def _let_go(self) -> None:
+        """Wait for nothing more from roots that a reload has taken out meanwhile."""
+        if self._scope is not Scope.WHOLE_ROOT:
+            for root in self._roots.keys() - self._core.roots.keys() - self._absent:
+                self._absent.add(root)
+                self._asked.pop(root, None)
+
     # ---- what there is
 
-    def _all_pages(self, roots: Sequence[int]) -> Iterator[list[Candidate]]:
-        for root in roots:
-            watched = self._core.roots[root]
-            self._note_held(root)
+    def _look(self, root: int) -> Effect:
+        """Is it what it was? An unmounted disk is no root whose derivatives have gone."""
+        ledger = self._core.ledger
+        known, sample = ledger.identity(root), tuple(known_files(ledger, root))
+        return self._ask(root, Recognise(ticket=next(self._core.tickets), known=known, sample=sample))
+
+    def _all_pages(self) -> Iterator[list[Candidate]]:
+        for root, watched in self._roots.items():
+            if root in self._absent:
+                continue
+            if self._scope is not Scope.WHOLE_ROOT:
+                self._note_held(root)
             if self._scope is not Scope.WITHOUT_VARIANTS:
-                yield from self._of_other_variants(root)
+                yield from (page for page in self._of_other_variants(root) if root not in self._absent)
             if watched.settings.on_delete is not OnDelete.KEEP:
                 trees = (layout.tree for layout in watched.names.layouts if layout.tree)
                 self._folders.extend((root, directory) for directory in (b"", *trees))
@@ -122,25 +168,29 @@ class Pruning:
 
     def _of_other_variants(self, root: int) -> Iterator[list[Candidate]]:
         whole = self._scope is Scope.WHOLE_ROOT
-        wanted = set() if whole else {variant.name for variant in self._core.roots[root].variants}
+        wanted = set() if whole else {variant.name for variant in self._roots[root].variants}
         why = Why.ROOT_REMOVED if whole else Why.VARIANT_REMOVED
         for entries in self._core.ledger.with_other_variants(root, wanted, gone=whole):
             yield [
                 self._candidate(entry.source, made, why)
                 for entry in entries
                 for made in entry.derivatives
-                if made.variant not in wanted
+                if made.variant not in wanted and not self._is_spared(root, entry.source.path)
             ]
 
     def _candidate(self, source: Source, made: Derivative, why: Why) -> Candidate:
         return Candidate(
             source=source,
-            paths=self._core.roots[source.root].names.paths_of(source.path, made.variant),
+            paths=self._roots[source.root].names.paths_of(source.path, made.variant),
             size_bytes=made.size_bytes,
             mtime_ns=made.mtime_ns,
             why=why,
             derivative=made,
         )
+
+    def _is_spared(self, root: int, path: bytes) -> bool:
+        whole = path if path.startswith(b"/") else self._roots[root].path.rstrip(b"/") + b"/" + path
+        return (whole + b"/").startswith(self._spared) if self._spared else False
 
     # ---- asking
 
@@ -156,25 +206,30 @@ class Pruning:
             effects.append(self._ask(part[0].source.root, Remove(ticket=next(self._core.tickets), items=items), part))
         return effects
 
-    def _ask(self, root: int, request: FindOrphans | Remove, page: Sequence[Candidate] = ()) -> Effect:
-        self._asked += 1
+    def _ask(self, root: int, request: FindOrphans | Remove | Recognise, page: Sequence[Candidate] = ()) -> Effect:
+        self._asked[root] += 1
         self._core.answers.awaited[request.ticket] = lambda reply: self._answer(root, reply, page)
         return AskHands(root=root, request=request)
 
     # ---- answers
 
     def _answer(self, root: int, reply: object, page: Sequence[Candidate]) -> list[Effect]:
-        self._asked -= 1
+        if root in self._absent:
+            return []
+        self._asked[root] -= 1
         match reply:
+            case Recognised(sight=sight) if sight.verdict is not Verdict.ROOT:
+                self._absent.add(root)
             case Removed(results=results):
                 fates = iter(fate for fate, _ in results)
                 for candidate in page:
                     self._removed(candidate, {next(fates) for _ in candidate.paths})
             case OrphansFound():
-                self._folders.extendleft((root, folder) for folder in reversed(reply.folders))
+                folders = (folder for folder in reversed(reply.folders) if not self._is_spared(root, folder))
+                self._folders.extendleft((root, folder) for folder in folders)
                 return self._remove(self._orphans(root, reply))
             case Fault() | Broken():
-                self.skipped.add(self._core.roots[root].path)
+                self._absent.add(root)
                 for candidate in page:
                     self._say(candidate, Fate.FAILED)
         return []
@@ -203,6 +258,6 @@ class Pruning:
 
     def _say(self, candidate: Candidate, fate: Fate) -> None:
         self.failed += fate is Fate.FAILED
-        path, root = candidate.paths[0], self._core.roots[candidate.source.root].path
+        path, root = candidate.paths[0], self._roots[candidate.source.root].path
         whole = path if path.startswith(b"/") else root.rstrip(b"/") + b"/" + path
         self._tell(Finding(path=whole, why=candidate.why, fate=None if self._dry_run else fate))

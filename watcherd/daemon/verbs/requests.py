@@ -14,6 +14,7 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskScanner, Effect, Moment
 from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.verbs.places import locate
+from watcherd.daemon.verbs.refusal import Refusal
 from watcherd.daemon.verbs.upkeep import Upkeep
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Change, ChangeKind, Entry, JobClass, Source, State
@@ -184,10 +185,6 @@ def hasten(core: Core, moment: Moment, scope: Scope) -> None:
             entry = core.ledger.entry(source)
             if entry is not None and entry.stamp is not None and entry.job_class is not JobClass.MANUAL:
                 core.intake.enqueue(source, entry.stamp, entry, JobClass.MANUAL, moment)
-
-
-class Refusal(Exception):  # noqa: N818  an answer
-    """The request cannot be served; the text says why."""
 
 
 def failed(ledger: Ledger) -> list[Entry]:

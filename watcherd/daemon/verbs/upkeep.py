@@ -12,6 +12,7 @@ from watcherd.daemon.control import Connection, Request
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.statedir import StateDirectory
+from watcherd.daemon.verbs.former import Former
 from watcherd.daemon.verbs.places import locate
 from watcherd.daemon.verbs.pruning import Finding, Pruning, Scope
 from watcherd.model import Entry
@@ -25,28 +26,55 @@ _AGAIN_S = 0.02
 class _Running:
     pruning: Pruning
     connection: Connection
+    carry_out: Callable[[Effect], None]
+    former: Former | None = None
+    dry_run: bool = False
+
+    def close(self) -> None:
+        """It is over. Former roots of which nothing is left are forgotten."""
+        if self.former is None:
+            return
+        if self.pruning.finished and not (self.dry_run or self.pruning.failed or self.pruning.skipped):
+            self.former.forget()
+        self.former.close()
 
 
 class Upkeep:
     """Serves the verbs, and leads the prunings that were asked for to their end."""
 
-    def __init__(self, core: Core, carry_out: Callable[[Effect], None]) -> None:
+    def __init__(
+        self, core: Core, carry_out: Callable[[Effect], None], former: Callable[[], Former] | None = None
+    ) -> None:
         self._core = core
         self._carry_out = carry_out
+        self._former = former
         self._running: list[_Running] = []
 
     def prune(self, item: Request) -> list[Effect]:
-        """Begin a pruning of all roots; each file is told of in a frame of its own."""
+        """Begin a pruning of all roots, or of some former ones; each file is told of in a frame of its own."""
+        former = self._opened(item.body.get("roots") or [])
+        dry_run = bool(item.body.get("dry_run"))
         connection = item.connection
         pruning = Pruning(
             self._core,
-            tuple(self._core.roots),
-            Scope.ALL,
-            dry_run=bool(item.body.get("dry_run")),
+            self._core.roots if former is None else former.roots,
+            Scope.ALL if former is None else Scope.WHOLE_ROOT,
+            dry_run=dry_run,
             tell=lambda finding: connection.send({"finding": told(finding)}),
+            spared=() if former is None else [root.path for root in self._core.roots.values()],
         )
-        self._running.append(_Running(pruning=pruning, connection=connection))
+        carry_out = self._carry_out if former is None else former.carry_out
+        running = _Running(pruning=pruning, connection=connection, carry_out=carry_out, former=former, dry_run=dry_run)
+        self._running.append(running)
         return []
+
+    def _opened(self, paths: list[str]) -> Former | None:
+        """Those of the named roots; None where none is named. Raises Refusal."""
+        if not paths or self._former is None:
+            return None
+        former = self._former()
+        former.open([os.fsencode(path) for path in paths])
+        return former
 
     def discard(self, entries: Iterable[tuple[Entry, tuple[str, ...]]]) -> list[Effect]:
         """Remove derivatives that somebody found damaged, each by its entry and variants, and have them made anew."""
@@ -59,6 +87,10 @@ class Upkeep:
             )
         ]
 
+    def waits(self) -> bool:
+        """Whether hands were asked for something and have not answered yet."""
+        return any(one.pruning.waits for one in self._running)
+
     def due(self, moment: Moment) -> float | None:
         """Have each of them take a step, unless its client is behind."""
         self._running = [one for one in self._running if not self._step(one, moment)]
@@ -67,12 +99,14 @@ class Upkeep:
     def _step(self, one: _Running, moment: Moment) -> bool:
         """Whether it is over."""
         if one.connection.closed:
+            one.close()
             return True
         if len(one.connection.unsent) > _MOST_UNSENT_BYTES:
             return False
         for effect in one.pruning.due(moment):
-            self._carry_out(effect)
+            one.carry_out(effect)
         if one.pruning.finished:
+            one.close()
             skipped = sorted(os.fsdecode(path) for path in one.pruning.skipped)
             one.connection.send({"skipped": skipped, "failed": one.pruning.failed}, last=True)
         return one.pruning.finished
@@ -105,7 +139,7 @@ def prune_once(
     roots = tuple(roots)
     with Composition(replace(settings, roots=roots), state, roots, patient=False) as parts:
         core = parts.core
-        pruning = Pruning(core, tuple(core.roots), scope, dry_run=dry_run, tell=tell)
+        pruning = Pruning(core, core.roots, scope, dry_run=dry_run, tell=tell)
         parts.duties.append(_Course(pruning, parts.loop.carry_out))
         parts.loop.run(lambda: pruning.finished or core.failure is not None)
         if scope is Scope.WHOLE_ROOT and not dry_run and not pruning.failed and not pruning.skipped:
