@@ -67,6 +67,7 @@ class Composition:
         space = address_space(self.core.admission.budget_bytes)
         self.workers = Workers(memory_bytes=space, sandbox=settings.pool.sandbox, module=module)
         self.loop = Loop(core=self.core, inbox=self.inbox, workers=self.workers, rooms=self.rooms, duties=self.duties)
+        self._stack.callback(self.loop.selector.close)
 
     def __enter__(self) -> Self:
         for rooms in self.rooms.values():

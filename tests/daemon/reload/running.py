@@ -143,7 +143,10 @@ class Running(World):
         self.core.departures.seen_whole(self.root)
 
     def __exit__(self, *_: object) -> None:
+        scanners = [rooms.scanner for rooms in self.parts.rooms.values()]
         self.parts.__exit__()
+        for scanner in scanners:
+            assert not scanner.is_alive() or scanner.join(PATIENCE_S)
 
     @property
     def photos(self) -> str:
