@@ -10,7 +10,7 @@ camera photos, nearly all of which are sRGB already. So a strip of test colours 
 import hashlib
 from functools import lru_cache
 
-from watcherd.imaging.vips import pyvips
+from watcherd.imaging.vips import pyvips, shape_of
 
 Colour = tuple[int, int, int]
 
@@ -27,6 +27,8 @@ _PROBES = {
 
 def to_bytes(image: pyvips.Image) -> pyvips.Image:
     """8 bits a sample, in grey, RGB or CMYK with or without an alpha band. 16 bits are scaled, floats as scRGB."""
+    if image.format == "uchar" and image.interpretation in ("srgb", "b-w"):  # nearly all are
+        return _named(image)
     if image.format in ("complex", "dpcomplex"):
         image = image.real()
     signed = image.format in ("char", "short", "int")  # heights and the like: no scale that is agreed upon
@@ -49,17 +51,19 @@ def _stretched(image: pyvips.Image) -> pyvips.Image:
 
 def _named(image: pyvips.Image) -> pyvips.Image:
     """Only as many bands as the interpretation has, and an interpretation that says so."""
-    if image.interpretation == "cmyk" and image.bands >= 4:
-        return image[0:4] if image.bands > 4 else image
-    if image.bands > 4:
+    bands, interpretation = shape_of(image).bands, image.interpretation
+    if interpretation == "cmyk" and bands >= 4:
+        return image[0:4] if bands > 4 else image
+    if bands > 4:
         image = image[0:3]
-    wanted = "b-w" if image.bands < 3 else "srgb"
-    return image if image.interpretation == wanted else image.copy(interpretation=wanted)
+    wanted = "b-w" if bands < 3 else "srgb"
+    return image if interpretation == wanted else image.copy(interpretation=wanted)
 
 
 def has_alpha(image: pyvips.Image) -> bool:
     """Whether the last band is transparency."""
-    return bool(image.bands == 2 or (image.bands == 4 and image.interpretation != "cmyk"))
+    bands = shape_of(image).bands
+    return bands == 2 or (bands == 4 and image.interpretation != "cmyk")
 
 
 def over(image: pyvips.Image, background: Colour) -> pyvips.Image:

@@ -15,7 +15,7 @@ from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.svg import Survey, survey
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
-from watcherd.imaging.vips import clean
+from watcherd.imaging.vips import clean, shape_of
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
@@ -162,9 +162,10 @@ def _look_at_jpeg(decoder: Decoder, data: Content) -> Look:
     if 8 < frame.depth <= 16:
         raise UnsupportedFormError(f"{frame.depth} bits a sample, only 8 are supported")
     image = open_picture(Kind.JPEG, decoder, data, shrink=1.0, strict=False)
-    streams, bands = not frame.progressive, image.bands
+    width, height, bands = shape_of(image)
+    streams = not frame.progressive
     pixel_bytes = bands if streams else frame.samples * _COEFFICIENT_BYTES
-    return Look(width=image.width, height=image.height, frames=1, pixel_bytes=pixel_bytes, streams=streams)
+    return Look(width=width, height=height, frames=1, pixel_bytes=pixel_bytes, streams=streams)
 
 
 def _look_by_vips(kind: Kind, decoder: Decoder, data: Content) -> Look:

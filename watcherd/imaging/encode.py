@@ -19,7 +19,7 @@ from PIL import Image
 
 from watcherd.imaging import jxl
 from watcherd.imaging.marks import mark_jpeg, mark_jxl, mark_png, xmp_packet
-from watcherd.imaging.vips import pixels_of, pyvips
+from watcherd.imaging.vips import pixels_of, pyvips, shape_of
 from watcherd.model import Chroma, OutputFormat, Variant
 from watcherd.naming import Mark
 
@@ -62,7 +62,8 @@ def encode(image: pyvips.Image, variant: Variant, mark: Mark, kept: Kept) -> byt
 
 def _jpeg(image: pyvips.Image, variant: Variant, kept: Kept) -> bytes:
     best = variant.effort is not None and variant.effort >= _BEST_EFFORT
-    if best or image.width * image.height > _LARGE_PIXELS:
+    width, height, _ = shape_of(image)
+    if best or width * height > _LARGE_PIXELS:
         return _jpeg_by_vips(image, variant, kept, best=best)
     options = {**_metadata(kept), "subsampling": _chroma(variant).value}
     return _saved(image, "JPEG", options, quality=variant.quality, progressive=variant.progressive)
@@ -90,9 +91,9 @@ def _jpeg_by_vips(image: pyvips.Image, variant: Variant, kept: Kept, *, best: bo
 
 
 def _saved(image: pyvips.Image, container: str, metadata: dict[str, bytes | str], **options: int) -> bytes:
-    mode = "L" if image.bands == 1 else "RGB"
-    size = (image.width, image.height)
-    picture = Image.new(mode, size, None)  # not filled first, as `frombuffer` would: 1 ms of a preview's 12
+    width, height, bands = shape_of(image)
+    mode = "L" if bands == 1 else "RGB"
+    picture = Image.new(mode, (width, height), None)  # not filled first, as `frombuffer` would: 1 ms of a preview's 12
     picture.frombytes(pixels_of(image), "raw", mode, 0, 1)
     target = io.BytesIO()
     picture.save(target, container, **metadata, **options)

@@ -18,7 +18,7 @@ from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS
-from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, warned
+from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, shape_of, warned
 from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
@@ -131,7 +131,7 @@ def _decoded(task: Task, decoder: Decoder, *, strict: bool, stored: Size | None)
     shrink = 1 / min(1.0, _largest_scale(task))
     limit = task.limits.max_pixels
     image = open_picture(task.kind, decoder, task.data, shrink=shrink, strict=strict, max_pixels=limit)
-    stored = stored or (image.width, image.height)
+    stored = stored or shape_of(image)[:2]
     turned = image.get_typeof("orientation") and image.get("orientation") >= 5
     size = stored[::-1] if turned else stored
     needed = _needed(task, size)
@@ -155,9 +155,10 @@ def _warnings(task: Task) -> tuple[str, ...]:
 
 def scaled(image: pyvips.Image, size: Size) -> pyvips.Image:
     """Resize to exactly these pixels. Transparent pictures are weighted by their transparency."""
-    if size == (image.width, image.height):
+    width, height, _ = shape_of(image)
+    if size == (width, height):
         return image
-    horizontal, vertical = size[0] / image.width, size[1] / image.height
+    horizontal, vertical = size[0] / width, size[1] / height
     if colour.has_alpha(image):
         return image.premultiply().resize(horizontal, vscale=vertical).unpremultiply().cast("uchar")
     return image.resize(horizontal, vscale=vertical)
@@ -190,7 +191,8 @@ def _decoded_share(image: pyvips.Image) -> float:
     (Or below them: BMP and TGA may be stored from the bottom up.)
     """
     pixels = bytes(image.write_to_memory())
-    row_bytes = image.width * image.bands
+    width, _, bands = shape_of(image)
+    row_bytes = width * bands
     lines = [pixels[at : at + row_bytes] for at in range(0, len(pixels), row_bytes)]
-    filled = [row for row, line in enumerate(lines) if line != line[: image.bands] * image.width]
+    filled = [row for row, line in enumerate(lines) if line != line[:bands] * width]
     return min(filled[-1] + 1, len(lines) - filled[0]) / len(lines) if filled else 0.0

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from watcherd.imaging.vips import pixels_of, pyvips
+from watcherd.imaging.vips import pixels_of, pyvips, shape_of
 
 _SIDE = 32
 _HALF = _SIDE // 2
@@ -40,8 +40,8 @@ class Hashes(NamedTuple):
 
 def hashes(image: pyvips.Image) -> Hashes:
     """The hashes of an upright 8-bit picture in grey or sRGB without transparency; 100 to 400 pixels are best."""
-    mode = "L" if image.bands == 1 else "RGB"
-    size = (image.width, image.height)
+    width, height, bands = shape_of(image)
+    mode, size = "L" if bands == 1 else "RGB", (width, height)
     grey = Image.frombuffer(mode, size, pixels_of(image), "raw", mode, 0, 1).convert("L")
     grey = grey.reduce(max(1, min(size) // _ENOUGH))
     square = grey.resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)

@@ -24,7 +24,7 @@ from watcherd.imaging.phash import hashes
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
-from watcherd.imaging.vips import clean, pyvips
+from watcherd.imaging.vips import clean, pyvips, shape_of
 from watcherd.model import ColourPolicy, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Variant
 from watcherd.naming import Mark
 from watcherd.settings import LimitSettings
@@ -85,7 +85,7 @@ def render(
     decoded = perf_counter()
     prints = _Prints(master)
     try:
-        pictures = tuple(_picture(task, prints, variant, digest) for variant in task.variants)
+        pictures = _pictures(task, prints, digest)
         alike = hashes(prints.smallest())
     except MemoryError:
         return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode variants of {header.pixels:,} pixels")
@@ -116,6 +116,14 @@ def _captured(task: Task, master: Master) -> str:
     return captured_at(task.data) if not date and task.kind in _TIFF_FORMS else date
 
 
+def _pictures(task: Task, prints: "_Prints", digest: bytes) -> tuple[Picture, ...]:
+    """In the order of the variants, the largest made first: the smaller ones are then scaled from the next larger."""
+    sizes = {variant.name: plan(*prints.master.source_size, variant).scaled for variant in task.variants}
+    by_size = sorted(task.variants, key=lambda variant: _pixels(sizes[variant.name]), reverse=True)
+    made = {variant.name: _picture(task, prints, variant, digest) for variant in by_size}
+    return tuple(made[variant.name] for variant in task.variants)
+
+
 def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> Picture:
     mark = Mark(variant=variant.name, digest=digest, fingerprint=variant.fingerprint)
     if frames_of(task, variant) > 1:
@@ -123,8 +131,9 @@ def _picture(task: Task, prints: "_Prints", variant: Variant, digest: bytes) -> 
         return Picture(variant=variant.name, data=encoded, width=width, height=height)
     sizes = plan(*prints.master.source_size, variant)
     image = finish(prints.at(sizes.scaled, variant), variant, sizes)
-    encoded = encode(image, variant, mark, kept_of(prints.master.image, variant, bands=image.bands))
-    return Picture(variant=variant.name, data=encoded, width=image.width, height=image.height)
+    width, height, bands = shape_of(image)
+    encoded = encode(image, variant, mark, kept_of(prints.master.image, variant, bands=bands))
+    return Picture(variant=variant.name, data=encoded, width=width, height=height)
 
 
 class _Prints:
@@ -133,31 +142,31 @@ class _Prints:
     def __init__(self, master: Master) -> None:
         self.master = master
         self.notes: list[str] = []
-        self._made: dict[tuple[ColourPolicy, colour.Colour], list[pyvips.Image]] = {}
+        self._made: dict[tuple[ColourPolicy, colour.Colour], dict[Size, pyvips.Image]] = {}
 
     def at(self, size: Size, variant: Variant) -> pyvips.Image:
         """The picture at a size, in the variant's tone; kept in memory for the smaller ones after it."""
         keeps = variant.colour is ColourPolicy.KEEP and variant.format is not OutputFormat.JXL  # it takes no profile
         policy = ColourPolicy.KEEP if keeps else ColourPolicy.SRGB
         made = self._in_tone(policy, variant.background)
-        large_enough = [i for i in made if i.width >= _PARENT_RATIO * size[0] and i.height >= _PARENT_RATIO * size[1]]
-        parent = min(large_enough, key=lambda i: i.width * i.height, default=made[0])
-        if size == (parent.width, parent.height):
-            return parent
-        image = scaled(parent, size).copy_memory()
-        made.append(image)
-        return image
+        if size not in made:
+            enough = [has for has in made if has[0] >= _PARENT_RATIO * size[0] and has[1] >= _PARENT_RATIO * size[1]]
+            parent = min(enough, key=_pixels, default=next(iter(made)))
+            made[size] = scaled(made[parent], size).copy_memory()
+        return made[size]
 
     def smallest(self) -> pyvips.Image:
         """The smallest one of the whole picture in sRGB on white that still shows something."""
         made = self._in_tone(ColourPolicy.SRGB, _WHITE)
-        telling = [image for image in made if min(image.width, image.height) >= _LEAST_HASHED_SIDE]
-        return min(telling, key=lambda image: image.width * image.height, default=made[0])
+        telling = [size for size in made if min(size) >= _LEAST_HASHED_SIDE]
+        return made[min(telling, key=_pixels, default=next(iter(made)))]
 
-    def _in_tone(self, policy: ColourPolicy, background: colour.Colour) -> list[pyvips.Image]:
+    def _in_tone(self, policy: ColourPolicy, background: colour.Colour) -> dict[Size, pyvips.Image]:
+        """The master comes first."""
         key = (policy, background if colour.has_alpha(self.master.image) else (0, 0, 0))
         if key not in self._made:
-            self._made[key] = [self._toned(policy, background)]
+            toned = self._toned(policy, background)
+            self._made[key] = {shape_of(toned)[:2]: toned}
         return self._made[key]
 
     def _toned(self, policy: ColourPolicy, background: colour.Colour) -> pyvips.Image:
@@ -167,3 +176,7 @@ class _Prints:
             self.notes.extend([note] if note else [])
         toned = colour.over(image, background)
         return toned if toned is self.master.image else toned.copy_memory()
+
+
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]
