@@ -18,7 +18,6 @@ import pytest
 from tests.chaos.harness import COMMAND, QUICK_SETTLE, Daemon, command
 
 HERE = Path(__file__).parent
-MaxQueuedEvents = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -122,20 +121,6 @@ def without_powers() -> tuple[str, ...]:
     if tried.returncode != 0:
         pytest.skip(f"root cannot run the daemon without its powers here: {tried.stderr.strip()}")
     return prefix
-
-
-@pytest.fixture
-def short_event_queue() -> Iterator[int]:
-    """The kernel keeps 256 events for a watcher that starts now; put back afterwards."""
-    before = MaxQueuedEvents.read_text()
-    try:
-        MaxQueuedEvents.write_text("256")
-    except OSError as error:
-        pytest.skip(f"fs.inotify.max_queued_events cannot be set here: {error}")
-    try:
-        yield 256
-    finally:
-        MaxQueuedEvents.write_text(before)
 
 
 @pytest.fixture

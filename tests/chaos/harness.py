@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import psutil
 
+from tests.event_queue import short_queue
+
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("watcherd"))
@@ -132,6 +134,15 @@ class Daemon:
             )
         if ready:
             self.wait_for("daemon.ready", within_s=20)
+        return self
+
+    def start_with_short_queue(self, events: int = 256) -> "Daemon":
+        """Start a run whose observers' queues hold no more than these events."""
+        with short_queue(events):
+            self.start(ready=False)
+            for root in self.roots:
+                self.wait_for("root.watching", within_s=30, where=lambda line, path=str(root): line["root"] == path)
+        self.wait_for("daemon.ready", within_s=20)
         return self
 
     def signal(self, number: signal.Signals) -> None:

@@ -1,11 +1,9 @@
 """The observer reports what the kernel says about a root, and doubts itself where that is not the whole story."""
 
 import errno
-import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +13,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
 import pytest
-from watchdog.observers.inotify_c import InotifyFD
+from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
 
+from tests.event_queue import SHORT, short_queue, steady_limit
 from tests.places import our_threads
 from watcherd.model import Change, ChangeKind, Source
 from watcherd.watch.observer import Observer
@@ -24,18 +23,6 @@ from watcherd.watch.reports import Coverage, Doubt, DoubtReason, Felt, WatchFail
 
 PATIENCE_S = 20.0
 ROOT = 4
-QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
-SHORT_QUEUE = 16
-KERNEL_DEFAULT = "16384"
-
-
-@contextmanager
-def limits(mode: int) -> Iterator[None]:
-    """The limit of queues is the whole machine's: tests in other processes must not start under a lowered one."""
-    with (Path(tempfile.gettempdir()) / "watcherd-tests-inotify.lock").open("w") as held:
-        fcntl.flock(held, mode)
-        yield
-
 
 T = TypeVar("T")
 
@@ -61,7 +48,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         if not self.observer.is_alive():
-            with limits(fcntl.LOCK_SH):
+            with steady_limit():
                 self.start()
         return self
 
@@ -282,10 +269,9 @@ def test_a_folder_that_was_ignored_by_its_name_and_gets_another_is_watched(prune
 
 def test_ignored_trees_stay_unwatched_after_an_overflow(root: Path) -> None:
     (root / ".git" / "objects").mkdir(parents=True)
-    with limits(fcntl.LOCK_EX):
-        watch = Watch(root, prunes=ignored)
-        with short_queue():
-            watch.start()
+    watch = Watch(root, prunes=ignored)
+    with short_queue():
+        watch.start()
     with watch:
         overflow(watch)
         assert watch.unsaid(doubt(DoubtReason.OVERFLOW)) == []
@@ -364,39 +350,42 @@ def test_a_file_of_that_name_elsewhere_is_not_the_test_s(watch: Watch) -> None:
 # -- doubts
 
 
-@contextmanager
-def short_queue() -> Iterator[None]:
-    """The kernel's limit for new inotify descriptors, lowered for as long as it takes to make one."""
-    before = QUEUE_LIMIT.read_text()
-    if int(before) <= SHORT_QUEUE:  # a test run was killed at the wrong moment
-        before = KERNEL_DEFAULT
-    try:
-        QUEUE_LIMIT.write_text(str(SHORT_QUEUE))
-    except OSError:
-        pytest.skip("fs.inotify.max_queued_events may only be changed by root")
-    try:
-        yield
-    finally:
-        QUEUE_LIMIT.write_text(before)
-
-
 @pytest.fixture
 def short(root: Path) -> Iterator[Watch]:
     """A watched root whose queue overflows soon."""
-    with limits(fcntl.LOCK_EX):
-        watch = Watch(root)
-        with short_queue():
-            watch.start()
+    watch = Watch(root)
+    with short_queue():
+        watch.start()
     with watch:
         yield watch
 
 
-def overflow(watch: Watch) -> None:
-    """More events than the queue holds, while nobody reads it (the reader takes this lock around every read)."""
+@contextmanager
+def nobody_reads(watch: Watch) -> Iterator[None]:
+    """The queue fills up in the block: the reader has an event in hand, and stands still over it."""
     reader = watch.observer._reader
     assert reader is not None
-    with reader._lock:
-        for number in range(20 * SHORT_QUEUE):
+    handle, at_it, go_on = reader.handle_event, threading.Event(), threading.Event()
+
+    def slowly(event: InotifyEvent) -> None:
+        at_it.set()
+        assert go_on.wait(PATIENCE_S)
+        handle(event)
+
+    reader.handle_event = slowly  # type: ignore[method-assign]
+    (watch.root / "first.jpg").touch()
+    assert at_it.wait(PATIENCE_S)
+    try:
+        yield
+    finally:
+        reader.handle_event = handle  # type: ignore[method-assign]
+        go_on.set()
+
+
+def overflow(watch: Watch) -> None:
+    """More events than the queue holds, once, and a folder among those that are lost."""
+    with nobody_reads(watch):
+        for number in range(2 * SHORT):
             (watch.root / f"{number}.jpg").touch()
         (watch.root / "unseen").mkdir()
 
@@ -408,6 +397,55 @@ def test_an_overflow_is_a_doubt_once_everything_is_watched_again(short: Watch) -
     (short.root / "unseen" / "a.jpg").touch()
     assert short.unsaid(change(ChangeKind.CLOSED, b"unseen/a.jpg")) == []
     assert short.observer.is_alive()
+
+
+def test_more_folders_than_the_queue_holds_are_watched_again_by_one_overflow(root: Path) -> None:
+    for number in range(3 * SHORT):
+        (root / f"d{number}").mkdir()
+    watch = Watch(root)
+    with short_queue():
+        watch.start()
+    with watch:
+        overflow(watch)
+        assert watch.unsaid(doubt(DoubtReason.OVERFLOW)) == []
+        assert watch.coverage() == Coverage(root=ROOT, watches=3 * SHORT + 2, refused=0)
+        (root / "last.jpg").touch()
+        seen = watch.until(change(ChangeKind.CLOSED, b"last.jpg"))
+        assert [each for each in seen if isinstance(each, Doubt)] == []
+
+
+def test_folders_that_moved_within_the_root_and_out_of_it_during_an_overflow(root: Path, tmp_path: Path) -> None:
+    for name in ("inside", "outside", "deleted"):
+        (root / name / "deep").mkdir(parents=True)
+    watch = Watch(root)
+    with short_queue():
+        watch.start()
+    with watch:
+        with nobody_reads(watch):
+            for number in range(2 * SHORT):
+                (root / f"{number}.jpg").touch()
+            (root / "inside").rename(root / "elsewhere")
+            (root / "outside").rename(tmp_path / "outside")
+            shutil.rmtree(root / "deleted")
+        assert watch.unsaid(doubt(DoubtReason.OVERFLOW)) == []
+        assert watch.coverage() == Coverage(root=ROOT, watches=3, refused=0)
+        (tmp_path / "outside" / "deep" / "a.jpg").touch()
+        (root / "elsewhere" / "deep" / "a.jpg").touch()
+        seen = watch.until(change(ChangeKind.CLOSED, b"elsewhere/deep/a.jpg"))
+        assert [each for each in seen if isinstance(each, Change) and b"outside" in each.source.path] == []
+
+
+def test_a_root_that_went_away_in_an_overflow_is_a_doubt_and_the_end(short: Watch, tmp_path: Path) -> None:
+    with nobody_reads(short):
+        for number in range(2 * SHORT):
+            (short.root / f"{number}.jpg").touch()
+        short.root.rename(tmp_path / "away")
+    while short.next(Doubt).why is not DoubtReason.WATCHER_ENDED:
+        pass
+    reader = short.observer._reader
+    assert reader is not None
+    reader.join(PATIENCE_S)
+    assert not short.observer.is_alive()
 
 
 def test_an_overflow_concerns_the_root_it_happened_in(short: Watch, tmp_path: Path) -> None:

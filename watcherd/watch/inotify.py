@@ -95,6 +95,24 @@ class WatchGroup(InotifyWatchGroup):
         for folder in self._folders(path):
             self._add_callback(folder)
 
+    def on_queue_overflow(self) -> None:
+        """Called by watchdog when the kernel dropped events: watch what lies in the tree now. Raises OSError.
+
+        watchdog takes all watches away first. The kernel answers each with an event of its own, which in a tree of more
+        folders than the queue holds is the next overflow, and so on without end (16,384 by default). So a folder that
+        is still there keeps its watch (inotify_add_watch(2) gives it back, with the path that it has now), and only
+        those of folders that left the tree are taken away.
+        """
+        with self._lock:
+            if not self.is_active:
+                return
+            self._move_event_grouper.discard_pending_events()
+            before = self._active_callbacks_by_watch
+            self._active_callbacks_by_watch, self._active_callbacks_by_path = {}, {}
+            self._add_all_callbacks(self.path)
+            gone = before.keys() - self._active_callbacks_by_watch.keys()
+            self._inotify_fd.remove_callbacks([(wd, self._id) for wd in gone])
+
     def _add_callback(self, path: bytes) -> None:
         try:
             wd = self._inotify_fd.add_callback(path, self.event_mask, self._callback, self._id)
