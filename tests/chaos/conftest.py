@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.disks import Disk, Disks
 from tests.chaos.harness import COMMAND, QUICK_SETTLE, Daemon, command
 
 HERE = Path(__file__).parent
@@ -121,6 +122,24 @@ def without_powers() -> tuple[str, ...]:
     if tried.returncode != 0:
         pytest.skip(f"root cannot run the daemon without its powers here: {tried.stderr.strip()}")
     return prefix
+
+
+@pytest.fixture
+def disk_at(place: Path) -> Iterator[Disks]:
+    """Makes disks (not mounted yet); all are unmounted when the test is over."""
+    made: list[Disk] = []
+
+    def make(name: str, point: str | Path = "disk", kind: str = "ext4") -> Disk:
+        disk = Disk(place / f"{name}.img", place / point, kind)
+        disk.make()
+        made.append(disk)
+        return disk
+
+    try:
+        yield make
+    finally:
+        for disk in made:
+            disk.clean_up()
 
 
 @pytest.fixture

@@ -2,14 +2,18 @@
 
 Everything that people and programs do to a folder of photos (create, copy, move, rename folders, delete, replace,
 truncate, chmod, link, tamper with derivatives), and everything that happens to a daemon (killed, ended, stopped for a
-while, its disk unmounted). The driver knows no promise; it only remembers which contents it made, and which files of
-strangers it put down. What holds afterwards, `audit.py` decides.
+while until its queue of events runs over, its disk unmounted). The driver knows no promise; it only remembers which
+contents it made, and which files of strangers it put down. What holds afterwards, `audit.py` decides.
 """
 
+import errno
 import os
 import random
 import shutil
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +25,9 @@ _NAMES = ("a b", "ü", "-x", "no\udcff", "quote'\"", "l" * 200)
 
 
 class Disk(Protocol):
-    """What the tree lies on, where it can be taken away."""
+    """What one of the trees lies on, where it can be taken away."""
+
+    point: Path
 
     def mount(self) -> None:
         """Put it back."""
@@ -33,8 +39,11 @@ class Disk(Protocol):
 class Driver:
     """Random steps, repeatable by their seed as far as what runs beside them allows."""
 
-    def __init__(self, root: Path, daemon: Daemon, chance: random.Random, disk: Disk | None = None) -> None:
-        self.root = root
+    def __init__(
+        self, daemon: Daemon, chance: random.Random, disk: Disk | None = None, *, queue: int | None = None
+    ) -> None:
+        self.roots = tuple(daemon.roots)
+        self.queue = queue
         self.daemon = daemon
         self.chance = chance
         self.disk = disk
@@ -48,6 +57,7 @@ class Driver:
             (5, self.copy),
             (8, self.move),
             (4, self.rename_folder),
+            (2, self.move_folder),
             (6, self.delete),
             (1, self.delete_folder),
             (5, self.replace),
@@ -62,8 +72,17 @@ class Driver:
             (2, self.kill),
             (1, self.restart),
             (1, self.freeze),
-            (1 if disk else 0, self.unmount),
+            (1 if queue else 0, self.overflow),
+            (2 if disk else 0, self.unmount),
+            (1 if disk else 0, self.unmount_while_stopped),
         ]
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start the daemon; its observers get the queue that was asked for."""
+        if self.queue is None:
+            self.daemon.start(ready=ready)
+        else:
+            self.daemon.start_with_short_queue(self.queue, ready=ready)
 
     def step(self) -> None:
         """One random step. What is not there when it is to be used is no fault: the daemon works at the same time."""
@@ -75,12 +94,12 @@ class Driver:
     # ---- choosing
 
     def folders(self) -> list[Path]:
-        """Every folder of the tree."""
-        return [Path(folder) for folder, _, _ in os.walk(self.root)]
+        """Every folder of the trees; none of a disk that is away."""
+        return [Path(folder) for root in self.roots for folder, _, _ in os.walk(root)]
 
     def sources(self) -> list[Path]:
         """Every upload."""
-        found = (Path(folder, name) for folder, _, names in os.walk(self.root) for name in sorted(names))
+        found = (path for folder in self.folders() for path in sorted(folder.iterdir()) if path.is_file())
         return [path for path in found if self._is_source(path)]
 
     def _is_source(self, path: Path) -> bool:
@@ -127,18 +146,29 @@ class Driver:
         """A picture gets another name or folder; it may take the place of another one."""
         source = self._source()
         if source is not None:
-            os.replace(source, self._new())
+            _rename(source, self._new())
 
     def rename_folder(self) -> None:
         """A folder gets another name."""
-        folders = [folder for folder in sorted(self.folders()) if folder != self.root]
+        folders = self._movable()
         if folders:
             folder = self.chance.choice(folders)
             self._moved(folder, folder.with_name(f"renamed{self.chance.randrange(10_000)}"))
 
+    def move_folder(self) -> None:
+        """A folder goes into another one, or with all that is in it to another disk."""
+        folders = self._movable()
+        if folders:
+            folder, target = self.chance.choice(folders), self._folder()
+            if not target.is_relative_to(folder):
+                self._moved(folder, target / f"moved{self.chance.randrange(10_000)}")
+
+    def _movable(self) -> list[Path]:
+        return [folder for folder in sorted(self.folders()) if folder not in self.roots]
+
     def _moved(self, old: Path, new: Path) -> None:
         if not new.exists():
-            os.rename(old, new)
+            _rename_tree(old, new)
             self.foreign = {
                 (new / path.relative_to(old) if path.is_relative_to(old) else path): data
                 for path, data in self.foreign.items()
@@ -152,7 +182,7 @@ class Driver:
 
     def delete_folder(self) -> None:
         """A whole folder is deleted, with everything."""
-        folders = [folder for folder in sorted(self.folders()) if folder != self.root]
+        folders = self._movable()
         if folders:
             folder = self.chance.choice(folders)
             shutil.rmtree(os.fsencode(folder), ignore_errors=True)
@@ -187,7 +217,8 @@ class Driver:
     def hard_link(self) -> None:
         """A second name for a picture."""
         source, other = self._source(), self._new()
-        if source is not None and not other.exists():
+        is_one_disk = source is not None and source.stat().st_dev == other.parent.stat().st_dev
+        if source is not None and is_one_disk and not other.exists():
             os.link(source, other)
 
     def touch(self) -> None:
@@ -215,15 +246,14 @@ class Driver:
         """The daemon is killed, and started again."""
         self.kills += 1
         self.daemon.kill()
-        self.daemon.start(ready=self.chance.random() < 0.5)
+        self.start(ready=self.chance.random() < 0.5)
 
     def restart(self) -> None:
         """The daemon ends as it should; things happen meanwhile; it is started again."""
         self.daemon.wait_for("daemon.ready", within_s=20)  # a signal before that ends it another way
         self.daemon.stop()
-        for _ in range(self.chance.randrange(5)):
-            self.chance.choice((self.create, self.move, self.delete, self.rename_folder, self.copy))()
-        self.daemon.start()
+        self._some()
+        self.start()
 
     def freeze(self) -> None:
         """The daemon stands still while many things happen."""
@@ -234,10 +264,80 @@ class Driver:
         finally:
             self.daemon.signal(signal.SIGCONT)
 
+    def overflow(self) -> None:
+        """More happens while the daemon stands still than its queue of events holds."""
+        self.daemon.signal(signal.SIGSTOP)
+        try:
+            for _ in range(self.queue or 0):
+                self.create()
+            for _ in range(4):
+                self.chance.choice((self.move, self.delete, self.rename_folder, self.new_folder, self.replace))()
+        finally:
+            self.daemon.signal(signal.SIGCONT)
+
     def unmount(self) -> None:
-        """The disk is taken away for a moment, with the daemon running."""
+        """The disk is taken away for a while, with the daemon running; things happen elsewhere."""
         if self.disk is not None:
-            self.disk.unmount()
-            if self.chance.random() < 0.5:
-                self.daemon.wait_for("root.away", within_s=30)
-            self.disk.mount()
+            with self._without_disk(self.disk):
+                time.sleep(self.chance.choice((0.0, 0.3, 2.0)))
+                self._some()
+
+    def unmount_while_stopped(self) -> None:
+        """The daemon ends, and begins anew before its disk is there again, or after that."""
+        if self.disk is None:
+            return
+        self.daemon.wait_for("daemon.ready", within_s=20)
+        self.daemon.stop()
+        with self._without_disk(self.disk):
+            self._some()
+            is_early = self.chance.random() < 0.5
+            if is_early:
+                self.daemon.start()
+                self._some()
+        if not is_early:
+            self.start()
+
+    @contextmanager
+    def _without_disk(self, disk: Disk) -> Iterator[None]:
+        before = self.roots
+        disk.unmount()
+        self.roots = tuple(root for root in before if root != disk.point)
+        try:
+            yield
+        finally:
+            disk.mount()
+            self.roots = before
+
+    def _some(self) -> None:
+        for _ in range(self.chance.randrange(5)):
+            self.chance.choice((self.create, self.move, self.delete, self.rename_folder, self.copy))()
+
+
+# ---- as `mv` does it, also from disk to disk
+
+
+def _rename(old: Path, new: Path) -> None:
+    """A file gets another name; what has that one goes."""
+    try:
+        os.replace(old, new)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(old, new)
+        old.unlink()
+
+
+def _rename_tree(old: Path, new: Path) -> None:
+    """A folder gets another name. What comes and goes in it meanwhile is the daemon's."""
+    try:
+        os.rename(old, new)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(os.fsencode(old), os.fsencode(new), copy_function=_copy_if_there)
+        shutil.rmtree(os.fsencode(old), ignore_errors=True)
+
+
+def _copy_if_there(old: bytes, new: bytes) -> None:
+    with suppress(FileNotFoundError):
+        shutil.copy2(old, new)

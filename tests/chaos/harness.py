@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,14 +137,23 @@ class Daemon:
             self.wait_for("daemon.ready", within_s=20)
         return self
 
-    def start_with_short_queue(self, events: int = 256) -> "Daemon":
+    def start_with_short_queue(self, events: int = 256, *, ready: bool = True) -> "Daemon":
         """Start a run whose observers' queues hold no more than these events."""
         with short_queue(events):
             self.start(ready=False)
-            for root in self.roots:
-                self.wait_for("root.watching", within_s=30, where=lambda line, path=str(root): line["root"] == path)
-        self.wait_for("daemon.ready", within_s=20)
+            eventually(lambda: self._queues() >= len(self.roots), within_s=30, what="an observer for each root")
+        if ready:
+            self.wait_for("daemon.ready", within_s=20)
         return self
+
+    def _queues(self) -> int:
+        """How many inotify descriptors it has open."""
+        folder = Path(f"/proc/{self.pid}/fd")
+        found = 0
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                found += os.readlink(folder / name) == "anon_inode:inotify"
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal. What runs on another core stops a moment after SIGSTOP; this waits for that."""

@@ -1,60 +1,18 @@
 """Disks that come and go, roots that are renamed, replaced or not there yet: nothing is lost, nothing decoded again."""
 
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.audit import audit
+from tests.chaos.disks import Disks
 from tests.chaos.harness import QUICK_SETTLE, Daemon, eventually
 from tests.chaos.pictures import fill, jpeg, put
 
-MEBIBYTE = 1024 * 1024
 CONFIG = QUICK_SETTLE + "[daemon]\nforget_after_s = 1\n"
 """What is gone would be forgotten soon."""
-
-
-class Disk:
-    """A file system in a file, mounted by a loop device, and unmounted, as often as one likes."""
-
-    def __init__(self, image: Path, point: Path) -> None:
-        self.image, self.point = image, point
-        with image.open("wb") as file:
-            file.truncate(32 * MEBIBYTE)
-        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-        point.mkdir(exist_ok=True)
-        self.devices: list[str] = []
-
-    def mount(self) -> None:
-        done = subprocess.run(
-            ["mount", "-o", "loop", self.image, self.point], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-        self.devices.append(str(os.stat(self.point).st_dev))
-
-    def unmount(self) -> None:
-        subprocess.run(["umount", self.point], check=True)
-
-
-@pytest.fixture
-def disk_at(place: Path) -> Iterator[Callable[..., Disk]]:
-    """Makes disks; all are unmounted when the test is over."""
-    made: list[Disk] = []
-
-    def make(name: str, point: str = "disk") -> Disk:
-        try:
-            made.append(Disk(place / f"{name}.img", place / point))
-        except FileNotFoundError:
-            pytest.skip("mkfs.ext4 is not installed")
-        return made[-1]
-
-    yield make
-    for disk in made:
-        while os.path.ismount(disk.point):
-            subprocess.run(["umount", "--lazy", disk.point], check=True)
 
 
 def state_of_root(daemon: Daemon, root: Path) -> tuple[str, str]:
@@ -75,7 +33,7 @@ def decodes(daemon: Daemon) -> int:
 
 @pytest.mark.timeout(180)
 def test_a_disk_that_is_unmounted_and_mounted_again_costs_one_scan_and_no_decode(
-    watched: Path, disk_at: Callable[..., Disk], daemon_at: Callable[..., Daemon]
+    watched: Path, disk_at: Disks, daemon_at: Callable[..., Daemon]
 ) -> None:
     disk = disk_at("photos")
     disk.mount()
@@ -112,7 +70,7 @@ def test_a_disk_that_is_unmounted_and_mounted_again_costs_one_scan_and_no_decode
 
 @pytest.mark.timeout(180)
 def test_a_disk_that_is_mounted_while_the_daemon_is_stopped_and_another_time_not(
-    disk_at: Callable[..., Disk], daemon_at: Callable[..., Daemon]
+    disk_at: Disks, daemon_at: Callable[..., Daemon]
 ) -> None:
     disk = disk_at("photos")
     disk.mount()
@@ -133,9 +91,7 @@ def test_a_disk_that_is_mounted_while_the_daemon_is_stopped_and_another_time_not
 
 
 @pytest.mark.timeout(180)
-def test_another_disk_in_the_same_place_is_left_alone(
-    disk_at: Callable[..., Disk], daemon_at: Callable[..., Daemon]
-) -> None:
+def test_another_disk_in_the_same_place_is_left_alone(disk_at: Disks, daemon_at: Callable[..., Daemon]) -> None:
     disk, other = disk_at("photos"), disk_at("other")
     other.mount()
     put(other.point / "strange.jpg", jpeg(50))
