@@ -346,6 +346,18 @@ def test_a_listing_can_be_taken_back(ledger: Ledger) -> None:
     assert (ledger.listing(1, b"d"), ledger.directories_below(1, b"")) == (None, [b"d"])
 
 
+def test_a_mount_point_is_remembered_until_it_is_given_up_or_nothing_is_known_there(ledger: Ledger) -> None:
+    ledger.set_mount(1, b"a/card", "uuid=1")
+    ledger.set_mount(1, b"b", "uuid=2")
+    ledger.set_mount(2, b"c", "")
+    ledger.set_mount(1, b"b", "uuid=3")
+    ledger.record(done(b"a/card/x.jpg"))
+    assert (ledger.mounts(1), ledger.mounts(2)) == ({b"a/card": "uuid=1", b"b": "uuid=3"}, {b"c": ""})
+    ledger.set_mount(1, b"b", None)
+    ledger.forget(Source(1, b"a/card/x.jpg"))
+    assert ledger.mounts(1) == {}
+
+
 def test_folders_between_known_folders_are_known(ledger: Ledger) -> None:
     for path in (b"a/b/c/x.jpg", b"a/d/x.jpg", b"a.b/x.jpg"):
         ledger.record(done(path))
@@ -462,7 +474,7 @@ def test_a_later_version_s_ledger_is_refused(path: str) -> None:
 
 def test_an_older_version_s_ledger_is_not_for_readers(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Ledger.open(path).close()
-    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m005_next"))
+    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m006_next"))
     with pytest.raises(LedgerTooOld):
         Ledger.open(path, read_only=True)
 

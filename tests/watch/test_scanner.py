@@ -20,6 +20,7 @@ from watcherd.naming import Names, derivative_name, temporary_name
 from watcherd.watch.batches import BATCH_CHANGES
 from watcherd.watch.compare import Wanted
 from watcherd.watch.listing import MOST_FILES
+from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.reports import Found, Listed, Manner, ScanEnded, ScannerFailed, ScanResult, Stray
 from watcherd.watch.scanner import UNANSWERED_BATCHES, Pace, Request, Scanner, merged
 from watcherd.watch.selection import Selection
@@ -136,6 +137,8 @@ class Bench:
                     seen.listed.append(report)
                 case Stray():
                     seen.stray.extend(report.paths)
+                case PointSeen():
+                    seen.points.append(report)
                 case ScanEnded():
                     seen.ended = report
                     return seen
@@ -155,6 +158,7 @@ class Scan:
         self.batches: list[Found] = []
         self.listed: list[Listed] = []
         self.stray: list[bytes] = []
+        self.points: list[PointSeen] = []
         self.ended: ScanEnded
 
     @property

@@ -48,6 +48,19 @@ def seen_mirrors(folder: str) -> frozenset[str]:
         return frozenset()
 
 
+def seen_disks(folder: str) -> dict[str, tuple[int, bytes]]:
+    """The folders below roots at which disks were mounted, as (root, path from there), by their absolute path."""
+    try:
+        with Ledger.open(StateDirectory(folder).ledger, read_only=True) as ledger:
+            return {
+                os.fsdecode(path.rstrip(b"/") + b"/" + below): (root, below)
+                for root, path in ledger.roots().items()
+                for below in ledger.mounts(root)
+            }
+    except LedgerError:
+        return {}
+
+
 def seen_roots(folder: str) -> frozenset[str]:
     """The roots that the ledger of a state directory knows: these are waited for when they are not there."""
     try:

@@ -40,7 +40,8 @@ _FATES = {
     "roots",
     metavar="DIR",
     multiple=True,
-    help="A folder that is not watched any more: remove all its derivatives, and forget it. May be repeated.",
+    help="A folder that is not watched any more: remove all its derivatives, and forget it. Or one in a watched one, "
+    "whose disk will not be mounted again: what lay on that counts as deleted then. May be repeated.",
 )
 @config_option
 @state_dir_option
@@ -54,7 +55,9 @@ def prune(roots: Sequence[str], config: str | None, state_dir: str | None, *, dr
     """
     folder = state_directory(state_dir)
     output = _Output(as_json=as_json)
-    paths = [os.path.realpath(path) for path in roots]
+    paths = _without_disks(roots, folder, dry_run=dry_run)
+    if roots and not paths:
+        return Exit.OK
     report = _by_daemon(folder, output, paths, dry_run=dry_run)
     if report is None and paths:
         report = _of_roots(paths, folder, output, dry_run=dry_run)
@@ -125,6 +128,24 @@ def _by_ourselves(config: str | None, folder: str, output: _Output, *, dry_run: 
         raise Stop(Exit.FAILED, f"no folder is known in {folder}: nothing ran with this state directory yet")
     scope = Scope.ALL if config else Scope.WITHOUT_VARIANTS
     return _held(settings, folder, scope, output, dry_run=dry_run)
+
+
+def _without_disks(paths: Sequence[str], folder: str, *, dry_run: bool) -> list[str]:
+    """Forget the disks among these paths; the next comparison finds what lay on them missing. Gives the other paths."""
+    from watcherd.cli.holding import hold, seen_disks  # noqa: PLC0415 - not for --help
+    from watcherd.ledger.ledger import Ledger  # noqa: PLC0415 - as above
+
+    disks, places = seen_disks(folder), [os.path.realpath(path) for path in paths]
+    forgotten = [disks[path] for path in places if path in disks]
+    if forgotten and not dry_run:
+        with hold(folder) as state, Ledger.open(state.ledger) as ledger:
+            for root, directory in forgotten:
+                ledger.set_mount(root, directory, None)
+            ledger.commit()
+    for path in (path for path in places if path in disks):
+        said = "would count" if dry_run else "counts"
+        click.echo(f"{path}: what lay on the disk there {said} as deleted from the next start on", err=True)
+    return [path for path in places if path not in disks]
 
 
 def _of_roots(roots: Sequence[str], folder: str, output: _Output, *, dry_run: bool) -> "Report":

@@ -37,7 +37,6 @@ from watcherd.pool.sizing import wanted_workers
 from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.settings import Settings
-from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import (
     Annotated,
     Broken,
@@ -55,11 +54,10 @@ from watcherd.watch.hands import (
     Stats,
 )
 from watcherd.watch.modes import Modes
+from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.mounts import MountsChanged
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
-
-log = get_logger()
 
 
 class Core:
@@ -186,6 +184,7 @@ class Core:
 
     def _connect_recovery(self) -> None:
         self.departures.noted, self.scans.noted = self.notes.gone, self.notes.bring
+        self.departures.is_away = self.conditions.points.is_away
         self.recovery = Recovery(
             ledger=self.ledger,
             force=self.force,
@@ -386,7 +385,7 @@ class Core:
                 return self.answers.looked(item, moment)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self.answers.for_attempts(item, moment)
-            case Probed() | Recognised() | MountsChanged():
+            case Probed() | Recognised() | MountsChanged() | PointSeen():
                 return self.conditions.told(item, moment)
         return []
 

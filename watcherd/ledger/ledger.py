@@ -234,6 +234,11 @@ class Ledger(Queries):
         self._begin()
         self._write("UPDATE root SET identity = ? WHERE id = ? AND identity <> ?", identity, root, identity)
 
+    def set_mount(self, root: int, directory: bytes, identity: str | None) -> None:
+        """Remember that a file system of its own is mounted at a folder, and by what that is known again; None: no."""
+        self._begin()
+        self._write("UPDATE directory SET mount = ? WHERE id = ?", identity, self._directory_made(root, directory))
+
     def set_held_since(self, root: int, at_s: float | None) -> None:
         """Note since when a root's brake holds; None: it does not."""
         self._begin()

@@ -7,7 +7,7 @@ Not responsible for: what is written into the tables. Imported by the writer onl
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, LAYOUTS, MOVES
+from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, LAYOUTS, MOUNTS, MOVES
 
 MIGRATION_SET = "watcherd"
 
@@ -39,4 +39,11 @@ def m003_first_contact(db: Database) -> None:
 def m004_layouts(db: Database) -> None:
     """Where derivatives lie: the layouts of each root, and that of each derivative."""
     for statement in LAYOUTS:
+        db.execute(statement)
+
+
+@migrations()
+def m005_mounts(db: Database) -> None:
+    """The mount points below a root."""
+    for statement in MOUNTS:
         db.execute(statement)

@@ -64,6 +64,10 @@ class Queries:
         rows = self._rows("SELECT path FROM directory WHERE parent = ?", number)
         return [path for (path,) in rows]
 
+    def mounts(self, root: int) -> dict[bytes, str]:
+        """The folders of a root at which another file system was mounted, with the identity of that one."""
+        return dict(self._rows("SELECT path, mount FROM directory WHERE root = ? AND mount IS NOT NULL", root))
+
     def listing(self, root: int, directory: bytes) -> tuple[int, int, int] | None:
         """(digest, done, ignored) of a folder whose sources all rest as done or ignored, or None."""
         sql = "SELECT listing, done, ignored FROM directory WHERE root = ? AND path = ? AND listing IS NOT NULL"

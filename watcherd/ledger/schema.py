@@ -11,7 +11,7 @@ failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
-STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact", "m004_layouts")
+STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact", "m004_layouts", "m005_mounts")
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (
@@ -85,3 +85,9 @@ LAYOUTS = (
     "ALTER TABLE derivative ADD COLUMN layout INTEGER NOT NULL DEFAULT 0",
 )
 """Every layout that a root's derivatives ever had; 0 is the one beside the source, which needs no row."""
+
+MOUNTS = (
+    "ALTER TABLE directory ADD COLUMN mount TEXT",
+    "CREATE INDEX directory_mount ON directory (root) WHERE mount IS NOT NULL",
+)
+"""Folders below a root at which a file system of their own was mounted, each with the identity of that one."""

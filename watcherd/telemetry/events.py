@@ -74,6 +74,8 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
     (_I, "root.state_changed", "root state", "A root is online again; a scan follows."),
     (_W, "root.away", "root state reason", "A root is offline, hung or paused; its work waits, other roots go on."),
+    (_W, "mount.away", "root directory", "A disk below a root is not mounted, or another is; what lies on it is kept."),
+    (_I, "mount.back", "root directory", "A disk below a root is mounted again; a scan follows."),
     (_W, "root.contested", "root pid uid hint", "Another user's process has a name that is to keep daemons apart."),
     (_W, "root.emptied", "root", "Nothing is where the ledger knows of something: it counts as not mounted."),
     (_I, "root.doubt", "root directory reason", "Events may have been lost; a scan follows."),

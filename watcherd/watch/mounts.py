@@ -107,6 +107,13 @@ def mount_of(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
     return max(reversed(above), key=lambda mount: len(mount.point), default=None)
 
 
+def mounts_below(path: bytes, mounts: Iterable[Mount]) -> dict[bytes, Mount]:
+    """What is mounted below an absolute path without links, by the path from there; the last one of equals."""
+    above = path.rstrip(b"/") + b"/"
+    below = (mount for mount in mounts if mount.point.startswith(above) and mount.point != above)
+    return {mount.point[len(above) :]: mount for mount in below}
+
+
 def is_same(before: Mount | None, now: Mount | None) -> bool:
     """Whether a path lies on the same mount as before. One that became read-only, or writable, is the same."""
     if before is None or now is None:

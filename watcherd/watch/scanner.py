@@ -25,6 +25,7 @@ from typing import NamedTuple
 from watcherd.model import Change, JobClass, State
 from watcherd.watch.compare import Judge, Wanted
 from watcherd.watch.listing import MOST_FILES, Stopped
+from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
 from watcherd.watch.selection import Selection
 from watcherd.watch.walk import OPEN_FOLDER, Memory, Reader, Rules, Walk
@@ -199,6 +200,7 @@ class Scanner:
                     wanted=wanted,
                     rules=replace(self._rules, selection=self._selection()),
                     outlet=_Outlet(self, request, pace),
+                    points=MountPoints(self._root, self._path, reader.mounts(self._root), reader.identity(self._root)),
                     memory=self._memory_for(wanted, request),
                     is_quick=request.manner is Manner.QUICK_SWEEP,
                     most=self._most_files,

@@ -27,7 +27,7 @@ class Known(Protocol):
     """What is asked of the ledger."""
 
     def entries(self, root: int, directory: bytes, *, after: bytes = b"", limit: int = -1) -> list[Entry]:
-        """The entries directly in a folder, a page of them."""
+        """The entries directly in a folder, in the order of names, a page of them."""
 
     def directories_below(self, root: int, directory: bytes) -> list[bytes]:
         """The known direct sub-folders."""
@@ -64,18 +64,21 @@ class Recognised:
     sight: Sight
 
 
-def known_files(ledger: Known, root: int) -> Iterator[KnownFile]:
-    """Sources that were not seen to leave, from as many folders as it takes; at most `SAMPLE`."""
-    return islice(_known_files(ledger, root), SAMPLE)
+def known_files(ledger: Known, root: int, directory: bytes = b"") -> Iterator[KnownFile]:
+    """Sources that were not seen to leave, from as many folders as it takes; at most `SAMPLE`.
+
+    Those in a folder and below it, with their paths from there.
+    """
+    return islice(_known_files(ledger, root, directory), SAMPLE)
 
 
-def _known_files(ledger: Known, root: int) -> Iterator[KnownFile]:
-    waiting = [b""]
+def _known_files(ledger: Known, root: int, top: bytes) -> Iterator[KnownFile]:
+    waiting, skip = [top], len(top) + 1 if top else 0
     while waiting:
         directory = waiting.pop()
         for entry in ledger.entries(root, directory, limit=SAMPLE):
             if entry.gone_at_s is None:
-                yield entry.source.path, None if entry.stamp is None else entry.stamp.size_bytes
+                yield entry.source.path[skip:], None if entry.stamp is None else entry.stamp.size_bytes
         waiting += ledger.directories_below(root, directory)
 
 

@@ -5,7 +5,7 @@ Not responsible for: threads and requests (`scanner.py`), one folder's rows (`li
 (`compare.py`).
 
 Folders are opened relative to the root's descriptor; links are not followed, other file systems are entered. A folder
-that cannot be read is noted, and nothing in or below it counts as missing.
+that cannot be read is noted, and nothing in or below it counts as missing; nor does it where a disk is not mounted.
 """
 
 import errno
@@ -26,11 +26,12 @@ from watcherd.watch.batches import Batches, Outlet
 from watcherd.watch.compare import Comparison, Judge, Wanted
 from watcherd.watch.foldertimes import FolderTimes, Times
 from watcherd.watch.listing import MOST_FILES, Listing, Stopped
+from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.pages import pages
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import Listed, ScanResult, Stray
 from watcherd.watch.selection import EVERY_FILE, Selection
-from watcherd.watch.sighting import known_files, sight
+from watcherd.watch.sighting import Known, known_files, sight
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How folders are opened, the root too: a link in its place is not it."""
@@ -41,20 +42,17 @@ _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _RESTING = frozenset({State.DONE, State.IGNORED})
 
 
-class Reader(Protocol):
+class Reader(Known, Protocol):
     """What the scanner asks of the ledger."""
 
     def entry(self, source: Source) -> Entry | None:
         """One source's entry."""
 
-    def entries(self, root: int, directory: bytes, *, after: bytes = b"", limit: int = -1) -> list[Entry]:
-        """The entries directly in a folder, in the order of names, a page of them."""
-
     def listing(self, root: int, directory: bytes) -> tuple[int, int, int] | None:
         """(digest, done, ignored) of a folder in which all rests."""
 
-    def directories_below(self, root: int, directory: bytes) -> list[bytes]:
-        """The known direct sub-folders."""
+    def mounts(self, root: int) -> dict[bytes, str]:
+        """The folders of a root at which another file system was mounted, with the identity of that one."""
 
     def identity(self, root: int) -> str:
         """By what the root was known at the end of the last complete scan; empty before that."""
@@ -102,20 +100,20 @@ class Walk:
         wanted: Wanted,
         rules: Rules,
         outlet: Outlet,
+        points: MountPoints,
         memory: Memory,
         is_quick: bool = False,
         most: int = MOST_FILES,
     ) -> None:
-        self._times, self._texts, self._is_quick = memory.times, memory.texts, is_quick
+        self._times, self._texts, self._is_quick, self._most = memory.times, memory.texts, is_quick, most
         self._times.begin(wanted.recipe_set)
-        self._most = most
         self.identity = ""
         self.directories = 0
         self.sources = 0
         self.by_state: Counter[State] = Counter()
         self.errors: list[tuple[bytes, int]] = []
         self._root, self._descriptor = root, descriptor
-        self._reader, self._wanted, self._rules, self._outlet = reader, wanted, rules, outlet
+        self._reader, self._wanted, self._rules, self._outlet, self._points = reader, wanted, rules, outlet, points
         self._aside = Aside(wanted.names, descriptor, self._listing)
         self._batches = Batches(root, outlet)
 
@@ -215,6 +213,7 @@ class Walk:
                 self._note_error(directory, error.errno)
             return None
         try:
+            self._points.enter(directory, descriptor, self._reader, self._outlet.post)
             times = _times_of(os.fstat(descriptor))
             return self._listing(descriptor), times
         except OSError as error:
@@ -381,6 +380,9 @@ class Walk:
         vanished = [directory]
         while vanished:
             current = vanished.pop()
+            if self._points.is_away(current):
+                self._note_error(current, errno.ENOMEDIUM)
+                continue
             for entry in self._entries(current):
                 self._batches.add(entry.source.path, None)
             vanished.extend(self._reader.directories_below(self._root, current))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, AskScanner, Bind, Effect, Moment, WatchAnew, WatchedRoot
+from watcherd.daemon.roots.mountpoints import MountPoints
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import JobClass, Source
 from watcherd.queue.jobqueue import JobQueue
@@ -20,6 +21,7 @@ from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts, sighting
 from watcherd.watch import roots as root_states
 from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
+from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.recognition import REASONS, Verdict
 from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState
 
@@ -40,6 +42,7 @@ class Conditions:
         self._ledger = ledger
         self._queue = queue
         self._tickets = tickets
+        self.points = MountPoints(ledger, roots)
         self._states = Roots()
         self._mounts: dict[int, tuple[mounts.Mount | None, ...]] = {}
         self._looks: dict[int, int] = {}
@@ -57,6 +60,7 @@ class Conditions:
         """Drop a root that is not watched any more."""
         self._states.remove(root)
         self._queue.unblock(root)
+        self.points.forget(root)
         self.troubled.pop(root, None)
         self._told_away.discard(root)
         self._looks = {ticket: number for ticket, number in self._looks.items() if number != root}
@@ -95,19 +99,21 @@ class Conditions:
         for number in roots:
             root = self._roots[number]
             self._mounts[number] = _mounts_of(root, table)
+            self.points.told(number, table)
             self._states.add(number, file_system=root.file_system, present=False)
             self._queue.block(number)
             effects += self._look(number)
         return effects
 
     def mounts_changed(self, table: Iterable[mounts.Mount], moment: Moment) -> list[Effect]:
-        """Something was mounted, moved or unmounted: doubt the roots that lie on another mount now."""
+        """Something was mounted, moved or unmounted: doubt the roots that lie on another mount now, or have one."""
         table = tuple(table)
         effects: list[Effect] = []
         for number, root in self._roots.items():
             now, before = _mounts_of(root, table), self._mounts.get(number, ())
             self._mounts[number] = now
-            if len(now) != len(before) or not all(map(mounts.is_same, before, now)):
+            other_below = self.points.told(number, table)
+            if other_below or len(now) != len(before) or not all(map(mounts.is_same, before, now)):
                 effects += self.doubt(number, moment)
         return effects
 
@@ -190,9 +196,14 @@ class Conditions:
             return self._event(root_states.ProbeSucceeded(root=item.root), moment)
         return self._event(root_states.ProbeFailed(root=item.root, errno=item.errno), moment)
 
-    def told(self, item: Probed | sighting.Recognised | mounts.MountsChanged, moment: Moment) -> list[Effect]:
-        """A probe or a look came back, or the mount table has changed."""
+    def told(
+        self, item: Probed | sighting.Recognised | mounts.MountsChanged | PointSeen, moment: Moment
+    ) -> list[Effect]:
+        """A probe or a look came back, the mount table has changed, or a scan came by a mount point."""
         match item:
+            case PointSeen():
+                self.points.seen(item)
+                return []
             case Probed():
                 return self.probed(item, moment)
             case sighting.Recognised():

@@ -67,6 +67,8 @@ class Departures:
         self._unseen: set[int] = set()
         self.noted: Callable[[Source], list[Effect]] = lambda _: []
         """What becomes of the note beside a source that is gone."""
+        self.is_away: Callable[[Source], bool] = lambda _: False
+        """Whether a source is on a disk that is not mounted: it may be there still."""
         self.back: Callable[[Source, Moment], list[Effect]] | None = None
         """Where a source goes that is there again: handed in by the composition root."""
 
@@ -98,8 +100,8 @@ class Departures:
         self._unseen.discard(root)
 
     def gone(self, source: Source, moment: Moment) -> None:
-        """A source was found missing."""
-        entry = self._ledger.entry(source)
+        """A source was found missing. One on a disk that is not mounted stays what it is."""
+        entry = None if self.is_away(source) else self._ledger.entry(source)
         if entry is None:
             return
         if entry.state is State.PENDING and not entry.derivatives:
@@ -185,7 +187,7 @@ class Departures:
         if entry is None or entry.gone_at_s is None:
             return False
         known_soon = entry.stamp is not None and self._ledger.is_awaited(entry.stamp.size_bytes)
-        is_away = not self._is_online(source.root)  # what is away is not gone
+        is_away = not self._is_online(source.root) or self.is_away(source)  # what is away is not gone
         if is_away or known_soon or any(self._is_online(root) for root in self._unseen):
             self._expect(source, moment.now + max(1.0, self._forget_after_s))
             return False
@@ -218,7 +220,7 @@ class Departures:
             entry = self._ledger.entry(source)
             if entry is None or entry.gone_at_s is None:
                 continue
-            if isinstance(found, Vanished):
+            if isinstance(found, Vanished) and not self.is_away(source):
                 effects += self.noted(source)
                 removals += self._forget(entry)
             elif isinstance(found, Stamp) and self.back is not None:
@@ -291,7 +293,7 @@ class Departures:
             entry = self._ledger.entry(removal.entry.source)
             if entry is None:
                 continue
-            if Fate.FAILED in own:
+            if Fate.FAILED in own or self.is_away(entry.source):
                 if removal.forget:
                     self._expect(entry.source, moment.now + max(1.0, self._forget_after_s))
             elif not removal.forget:  # what was made meanwhile of another content is none of those

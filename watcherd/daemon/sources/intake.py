@@ -109,7 +109,7 @@ class Intake:
 
     def _one(self, change: Change, moment: Moment, arriving: JobClass | None) -> list[Effect]:
         source = change.source
-        if source.root not in self._roots:
+        if source.root not in self._roots or self._departures.is_away(source):
             return []
         if source.name == IGNORE_FILE:  # what counts in its folder, and below, may be something else now
             return [AskScanner(root=source.root, directory=source.directory)]

@@ -1,0 +1,117 @@
+"""What lies on a disk below a root is away while that is not mounted: nothing of it is gone, nothing is done there."""
+
+import pytest
+
+from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
+from tests.daemon.world import World
+from watcherd.model import ChangeKind, State
+from watcherd.watch.hands import Recognise
+from watcherd.watch.mountpoints import PointSeen
+from watcherd.watch.mounts import Mount
+from watcherd.watch.recognition import Verdict
+from watcherd.watch.roots import RootState
+from watcherd.watch.sighting import Sight
+
+CARD = Mount(number=50, device=(7, 5), point=b"/photos/card", kind=b"ext4", source=b"/dev/loop5", read_only=False)
+PATH = b"card/a.jpg"
+
+
+@pytest.fixture
+def online(world: World) -> World:
+    """A root with a card below it, from which a picture is done."""
+    world.sight = Sight(verdict=Verdict.ROOT, file_system=DISK)
+    world.frozen.add((world.root, Recognise))
+    world.carry_out(world.core.conditions.begin((world.root,), (*MOUNTED, CARD)))
+    world.frozen.clear()
+    look_comes_back(world)
+    seen(world)
+    world.put(PATH, b"one")
+    world.run(20.0)
+    assert world.entry(PATH).state is State.DONE
+    return world
+
+
+def seen(world: World, identity: str = "uuid=5 inode=2", *, is_there: bool = True) -> None:
+    """A scan comes by."""
+    world.report(PointSeen(root=world.root, directory=b"card", identity=identity, is_there=is_there))
+    world.settle_down()
+
+
+def test_what_an_unmounted_card_takes_along_is_not_gone(online: World) -> None:
+    del online.disk[PATH]
+    online.tell(ChangeKind.DELETED, PATH)  # seen by a scan that met the empty folder
+    mounts_are(online, *MOUNTED)
+    online.scan(missing=(PATH,))
+    online.run(300.0)
+    entry = online.entry(PATH)
+    assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.DONE, None, 2)
+    assert online.core.conditions.state(online.root) is RootState.ONLINE
+
+
+def test_each_change_below_a_root_is_a_scan_and_the_rest_goes_on(online: World) -> None:
+    mounts_are(online, *MOUNTED)
+    online.put(b"elsewhere.jpg", b"two")
+    online.run(20.0)
+    assert online.entry(b"elsewhere.jpg").state is State.DONE
+    mounts_are(online, *MOUNTED, CARD)
+    assert len(online.watched_anew) >= 2
+
+
+def test_what_was_deleted_before_the_card_went_waits_for_it(online: World) -> None:
+    derivatives = {path for path in online.disk if path.startswith(PATH + b".")}
+    online.delete(PATH)
+    online.run(10.0)
+    assert online.entry(PATH).gone_at_s is not None
+    mounts_are(online, *MOUNTED)
+    online.run(300.0)
+    assert online.entry(PATH).derivatives
+    mounts_are(online, *MOUNTED, CARD)
+    online.run(300.0)
+    assert derivatives & online.disk.keys() == set()
+
+
+def test_nothing_is_taken_in_from_the_folder_below_a_card(online: World) -> None:
+    mounts_are(online, *MOUNTED)
+    online.put(b"card/misplaced.jpg", b"three")
+    online.run(20.0)
+    assert {path for path in online.disk if b"misplaced" in path} == {b"card/misplaced.jpg"}
+
+
+def test_work_that_waits_on_a_card_is_kept(online: World) -> None:
+    online.most_workers = 1
+    online.put(b"card/b.jpg", b"four")
+    online.pass_()
+    mounts_are(online, *MOUNTED)
+    del online.disk[b"card/b.jpg"]
+    online.run(60.0)
+    online.put(b"card/b.jpg", b"four")
+    mounts_are(online, *MOUNTED, CARD)
+    online.scan(b"card/b.jpg")
+    online.run(20.0)
+    assert online.entry(b"card/b.jpg").state is State.DONE
+
+
+def test_another_card_is_away_too_until_a_scan_finds_the_right_one(online: World) -> None:
+    seen(online, "uuid=6 inode=2", is_there=False)
+    online.tell(ChangeKind.DELETED, PATH)
+    del online.disk[PATH]
+    online.run(300.0)
+    assert online.entry(PATH).gone_at_s is None
+    seen(online)
+    online.tell(ChangeKind.DELETED, PATH)
+    online.run(10.0)
+    assert online.entry(PATH).gone_at_s is not None
+
+
+def test_a_restart_remembers_the_card(online: World) -> None:
+    online.die()
+    del online.disk[PATH]
+    online.start()
+    online.frozen.add((online.root, Recognise))
+    online.carry_out(online.core.conditions.begin((online.root,), MOUNTED))
+    online.frozen.clear()
+    look_comes_back(online)
+    online.scan(missing=(PATH,))
+    online.run(300.0)
+    assert online.entry(PATH).gone_at_s is None
+    assert online.ledger.mounts(online.root) == {b"card": "uuid=5 inode=2"}

@@ -1,0 +1,76 @@
+"""Mount points below a root, as the daemon handles them: what is on a disk that is not mounted is away, not gone.
+
+Responsible for: which of a root's sources lie on such a disk, and saying that one went or came back. Not responsible
+for: finding them (scans do, `watch/mountpoints.py`), the scan that each change of the mount table brings
+(`conditions.py`).
+
+The rest of the root is worked in as before. Of what lies below such a point nothing is believed missing, and nothing
+new is taken in: a file there lies on the disk below, in the place of one that is known, maybe.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from watcherd.daemon.effects import WatchedRoot
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import Source
+from watcherd.telemetry.log import get_logger
+from watcherd.watch.mountpoints import PointSeen, point_of
+from watcherd.watch.mounts import Mount, mounts_below
+
+log = get_logger()
+
+
+@dataclass(slots=True)
+class MountPoints:
+    """Those of all roots."""
+
+    ledger: Ledger
+    roots: Mapping[int, WatchedRoot]
+    _known: dict[int, dict[bytes, str]] = field(default_factory=dict)
+    _mounted: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
+    _away: dict[int, set[bytes]] = field(default_factory=dict)
+
+    def told(self, root: int, table: Iterable[Mount]) -> bool:
+        """Take the mount table in; whether anything below a root is another mount than before."""
+        known = self._known.setdefault(root, self.ledger.mounts(root))
+        now, before = mounts_below(self.roots[root].path, table), self._mounted.get(root, {})
+        self._mounted[root] = now
+        for point in known:
+            if point not in now:
+                self._set_away(root, point)
+            elif point in self._away.get(root, ()) and now[point] != before.get(point):
+                self._set_there(root, point)  # until a scan says that it is another one
+        return now != before
+
+    def seen(self, item: PointSeen) -> None:
+        """A scan came by."""
+        known = self._known.setdefault(item.root, {})
+        if not item.is_there:
+            self._set_away(item.root, item.directory)
+        elif known.get(item.directory) != item.identity:
+            self.ledger.set_mount(item.root, item.directory, item.identity)
+            known[item.directory] = item.identity
+        if item.is_there:
+            self._set_there(item.root, item.directory)
+
+    def is_away(self, source: Source) -> bool:
+        """Whether a source is on a disk that is not there."""
+        away = self._away.get(source.root)
+        return bool(away) and point_of(source.path, away or ()) is not None
+
+    def forget(self, root: int) -> None:
+        """A root is not watched any more."""
+        for told in (self._known, self._mounted, self._away):
+            told.pop(root, None)
+
+    def _set_away(self, root: int, point: bytes) -> None:
+        away = self._away.setdefault(root, set())
+        if point not in away:
+            away.add(point)
+            log.warning("mount.away", root=self.roots[root].path, directory=point)
+
+    def _set_there(self, root: int, point: bytes) -> None:
+        if point in self._away.get(root, ()):
+            self._away[root].discard(point)
+            log.info("mount.back", root=self.roots[root].path, directory=point)
