@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from watcherd.settings import Settings
 
 _user = click.option("--user", is_flag=True, help="A service of your own instead of the machine's; needs no root.")
+_instance = click.option(
+    "--instance",
+    metavar="NAME",
+    help="A further service of the machine, watcherd@NAME: with a configuration (/etc/watcherd/NAME.toml), folders and "
+    "a state of its own.",
+)
 _dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
@@ -26,9 +32,10 @@ def service() -> None:
 
 @service.command()
 @_user
+@_instance
 @click.option("--watch", metavar="DIR", multiple=True, help="Watch this folder; may be given several times.")
 @_dry_run
-def install(*, user: bool, watch: Sequence[str], dry_run: bool) -> None:
+def install(*, user: bool, instance: str | None, watch: Sequence[str], dry_run: bool) -> None:
     """Install and start the service, and say each thing that is done.
 
     An account, the configuration from the example with these folders in it, the limits of inotify, the unit and what
@@ -37,7 +44,7 @@ def install(*, user: bool, watch: Sequence[str], dry_run: bool) -> None:
     """
     from watcherd.service import plan  # noqa: PLC0415 - not for --help
 
-    places, package = _places(user=user, dry_run=dry_run), _package()
+    places, package = _places(user=user, instance=instance, dry_run=dry_run), _package()
     there = _configured(places.config)
     facts = _facts(places, package, there, _with_folders(there, places, watch))
     try:
@@ -49,9 +56,10 @@ def install(*, user: bool, watch: Sequence[str], dry_run: bool) -> None:
 
 @service.command()
 @_user
+@_instance
 @click.option("--keep-data", is_flag=True, help="Leave configuration, state and account for a later installation.")
 @_dry_run
-def uninstall(*, user: bool, keep_data: bool, dry_run: bool) -> None:
+def uninstall(*, user: bool, instance: str | None, keep_data: bool, dry_run: bool) -> None:
     """Stop the service and take away everything that `service install` made; what it found stays.
 
     Derivatives stay. The configuration goes, also after changes, and so does what is known of the uploads, unless
@@ -60,7 +68,7 @@ def uninstall(*, user: bool, keep_data: bool, dry_run: bool) -> None:
     from watcherd.service import plan, removal  # noqa: PLC0415 - not for --help
     from watcherd.settings import Settings  # noqa: PLC0415 - as above
 
-    places, package = _places(user=user, dry_run=dry_run), _package()
+    places, package = _places(user=user, instance=instance, dry_run=dry_run), _package()
     facts = _facts(places, package, Settings(), Settings())  # a configuration can go whatever is wrong with it
     try:
         steps = removal.removal(facts, keep_data=keep_data)
@@ -69,13 +77,19 @@ def uninstall(*, user: bool, keep_data: bool, dry_run: bool) -> None:
     _do(steps, dry_run=dry_run, nothing=f"nothing to do: {places.record} is not there, so nothing was installed")
 
 
-def _places(*, user: bool, dry_run: bool) -> "Places":
-    from watcherd.service.places import MACHINE, of_user  # noqa: PLC0415 - not for --help
+def _places(*, user: bool, instance: str | None, dry_run: bool) -> "Places":
+    from watcherd.service.places import MACHINE, of_instance, of_user  # noqa: PLC0415 - not for --help
+
+    if instance is not None and user:
+        raise Stop(Exit.USAGE, "--instance is for services of the machine; a user has one service")
 
     if not user:
         if os.geteuid() != 0 and not dry_run:
             raise Stop(Exit.USAGE, "a service of the machine needs root: use sudo, or --user for one of your own")
-        return MACHINE
+        try:
+            return MACHINE if instance is None else of_instance(instance)
+        except ValueError as error:
+            raise Stop(Exit.USAGE, f"--instance: {error}") from error
     home = os.path.expanduser("~")
     config_home = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     state_home = os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state"

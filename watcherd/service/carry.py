@@ -113,12 +113,25 @@ def _run(step: Run) -> None:
 
 def _hint(step: Run) -> str:
     if "start" in step.command or "restart" in step.command:
-        return "its log: journalctl -e -u watcherd (for a user: journalctl --user -e -u watcherd)"
+        name = step.command[-1]
+        return f"its log: journalctl -e -u {name} (for a user: journalctl --user -e -u {name})"
     return "mend that and run the same again; it goes on from there"
 
 
+def _clear(path: str, keep: tuple[str, ...]) -> None:
+    for entry in list(os.scandir(path)):
+        if entry.name in keep:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
+
+
 def _remove_folder(step: RemoveFolder, say: Callable[[str], object]) -> None:
-    if step.with_content:
+    if step.keep:
+        _clear(step.path, step.keep)
+    elif step.with_content:
         shutil.rmtree(step.path)
     elif os.path.isdir(step.path) and os.listdir(step.path):
         say(f"{step.path} is not empty and stays")

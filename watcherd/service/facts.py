@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 
 from watcherd.service import texts
-from watcherd.service.places import NAME, Places
+from watcherd.service.places import NAME, RECORD, Places
 from watcherd.service.plan import Facts
 from watcherd.service.texts import Folder, Needs
 from watcherd.watch import mounts
@@ -63,6 +63,7 @@ def look(
         is_active=systemd_runs and _answers(places, "is-active"),
         has_failed=systemd_runs and _answers(places, "is-failed"),
         other_configurations=() if places.is_users else _other_configurations(places),
+        other_records={} if places.is_users else _other_records(places),
     )
 
 
@@ -185,7 +186,7 @@ def _manager_folder(places: Places) -> str:
 
 def _answers(places: Places, question: str) -> bool:
     """Whether systemctl says yes to a question about the unit."""
-    command = ["systemctl", *(["--user"] if places.is_users else []), "--quiet", question, NAME]
+    command = ["systemctl", *(["--user"] if places.is_users else []), "--quiet", question, places.service]
     try:
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
     except FileNotFoundError:
@@ -193,9 +194,25 @@ def _answers(places: Places, question: str) -> bool:
 
 
 def _other_configurations(places: Places) -> tuple[str, ...]:
+    """Those that no installation has noted."""
     above, _, own = places.config.rpartition("/")
+    noted = {f"{_instance_of(record) or 'config'}.toml" for record in _other_records(places)}
+    names = (name for name in _names(above) if name.endswith(".toml") and name != own)
+    return tuple(f"{above}/{name}" for name in names if name not in noted)
+
+
+def _other_records(places: Places) -> dict[str, str]:
+    above, _, own = places.record.rpartition("/")
+    names = (name for name in _names(above) if name != own and name.partition("@")[0] == RECORD)
+    return {f"{above}/{name}": _content(f"{above}/{name}") or "" for name in names}
+
+
+def _instance_of(record: str) -> str:
+    return record.rpartition("/")[2].partition("@")[2]
+
+
+def _names(folder: str) -> list[str]:
     try:
-        names = sorted(os.listdir(above))
+        return sorted(os.listdir(folder))
     except FileNotFoundError:
-        return ()
-    return tuple(f"{above}/{name}" for name in names if name.endswith(".toml") and name != own)
+        return []

@@ -1,16 +1,24 @@
-"""Where the service's files go: for the machine, or for one user.
+"""Where the service's files go: for the machine, for a further instance on it, or for one user.
 
 A pure module. Not responsible for: what stands in them (`texts.py`), and whether they are there (`facts.py`).
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 NAME = "watcherd"
+_INSTANCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}", re.ASCII)
+RECORD = "installed"
+_TAKEN = ("config", RECORD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Absolute paths. `account` and what goes with it are empty for a user's own service."""
+    """Absolute paths. `account` and what goes with it are empty for a user's own service.
+
+    `instance`: the name of one that runs beside the machine's service; it has a configuration, a state and a drop-in of
+    its own, and shares all else.
+    """
 
     is_users: bool
     units: str
@@ -24,11 +32,17 @@ class Places:
     sysusers: str = ""
     tmpfiles: str = ""
     sysctl: str = ""
+    instance: str = ""
+
+    @property
+    def service(self) -> str:
+        """What systemctl calls it."""
+        return f"{NAME}@{self.instance}" if self.instance else NAME
 
     @property
     def unit(self) -> str:
-        """The unit."""
-        return f"{self.units}/{NAME}.service"
+        """The unit; empty for an instance, whose unit is the template."""
+        return "" if self.instance else f"{self.units}/{NAME}.service"
 
     @property
     def template(self) -> str:
@@ -38,12 +52,12 @@ class Places:
     @property
     def drop_in(self) -> str:
         """What the folders need of the unit; empty for a user, whose unit keeps no folder from being written to."""
-        return "" if self.is_users else f"{self.units}/{NAME}.service.d/10-roots.conf"
+        return "" if self.is_users else f"{self.units}/{self.service}.service.d/10-roots.conf"
 
     @property
     def record(self) -> str:
         """What an installation notes of itself, for its end."""
-        return f"{self.config.rpartition('/')[0]}/installed"
+        return f"{self.config.rpartition('/')[0]}/{RECORD}" + (f"@{self.instance}" if self.instance else "")
 
     @property
     def man_pages(self) -> tuple[str, str]:
@@ -56,6 +70,10 @@ class Places:
         units = (self.unit, self.template, self.drop_in)
         for_people = (*self.man_pages, *(path for _, path in self.completions))
         return tuple(path for path in (self.record, *for_the_machine, *units, *for_people) if path)
+
+    def shared(self) -> frozenset[str]:
+        """Those of them that further instances on the machine use as well."""
+        return frozenset(self.files()) - {self.record, self.config, self.unit, self.drop_in}
 
 
 MACHINE = Places(
@@ -75,6 +93,15 @@ MACHINE = Places(
     tmpfiles="/etc/tmpfiles.d/watcherd.conf",
     sysctl="/etc/sysctl.d/60-watcherd-inotify.conf",
 )
+
+
+def of_instance(name: str) -> Places:
+    """The places of a further instance. Raises ValueError where it cannot have that name."""
+    if not _INSTANCE.fullmatch(name) or name in _TAKEN:
+        raise ValueError(
+            f"{name!r} can be no instance's name: letters, digits, _ . and - can, but {' and '.join(_TAKEN)}"
+        )
+    return replace(MACHINE, instance=name, config=f"/etc/watcherd/{name}.toml", state=f"/var/lib/watcherd/{name}")
 
 
 def of_user(*, config_home: str, state_home: str, home: str) -> Places:

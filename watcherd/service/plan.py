@@ -57,6 +57,13 @@ class Facts:
     is_active: bool = False
     has_failed: bool = False
     other_configurations: tuple[str, ...] = ()
+    """Those of instances that were made by hand."""
+    other_records: Mapping[str, str] = field(default_factory=dict)
+    """What the installations of other instances, or of the machine's service, have noted, by path."""
+
+    def made_by_others(self) -> frozenset[str]:
+        """What these have made."""
+        return frozenset(one for text in self.other_records.values() for one in texts.parse_record(text)[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ install
@@ -114,7 +121,7 @@ def _refuse_to_overwrite(facts: Facts, changes: Iterable[str]) -> None:
 
 def _is_ours(facts: Facts, path: str) -> bool:
     made, _ = texts.parse_record(facts.files.get(facts.places.record) or "")
-    return file_made(path) in made
+    return file_made(path) in {*made, *facts.made_by_others()}
 
 
 def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
@@ -129,7 +136,8 @@ def _wanted_files(facts: Facts, package: Package) -> Iterator[tuple[str, str]]:
         limits = _limits(facts, package)
         if limits or _is_ours(facts, places.sysctl):
             yield places.sysctl, texts.sysctl(systemd["60-watcherd-inotify.conf"], limits)
-        yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
+        if places.unit:
+            yield places.unit, texts.unit(systemd["watcherd.service"], facts.program)
         yield places.template, texts.unit(systemd["watcherd@.service"], facts.program)
         yield places.drop_in, _drop_in(facts)
     yield from zip(places.man_pages, package.man_pages, strict=True)
@@ -144,6 +152,7 @@ def _drop_in(facts: Facts) -> str:
         facts.needs,
         program=facts.program,
         config=facts.places.config,
+        service=facts.places.service,
         earlier=facts.files.get(facts.places.drop_in) or "",
         known={*facts.configured, *(folder.path for folder in facts.needs.written)},
     )
@@ -188,7 +197,7 @@ def _made(facts: Facts) -> Iterator[str]:
     """What will be ours besides the folders, because it is not there yet."""
     if not facts.has_account and not facts.places.is_users:
         yield ACCOUNT
-    if not facts.has_state:
+    if not facts.has_state or f"folder {facts.places.state}" in facts.made_by_others():
         yield STATE
     if facts.link is None:
         yield LINK
@@ -219,7 +228,11 @@ def _limits(facts: Facts, package: Package) -> set[str]:
     """
     wanted = texts.kernel_settings(package.systemd["60-watcherd-inotify.conf"])
     written = texts.kernel_settings(facts.files.get(facts.places.sysctl) or "")
-    _, before = texts.parse_record(facts.files.get(facts.places.record) or "")
+    before = {
+        key
+        for text in (facts.files.get(facts.places.record) or "", *facts.other_records.values())
+        for key in texts.parse_record(text)[1]
+    }
     found = {key: facts.kernel[key] for key in wanted if key in facts.kernel}
     is_ours = {*written, *before}
     return {key for key, value in found.items() if value < wanted[key] or (value == wanted[key] and key in is_ours)}
@@ -253,22 +266,22 @@ def _after_file(places: Places, path: str) -> list[Step]:
 
 
 def _restarting(places: Places) -> set[str]:
-    return {places.unit, places.drop_in, places.config}
+    return {places.unit or places.template, places.drop_in, places.config}
 
 
 def _start(facts: Facts, *, changed: bool) -> list[Step]:
-    systemctl = systemctl_of(facts.places)
+    systemctl, name = systemctl_of(facts.places), facts.places.service
     steps: list[Step] = []
     if changed and facts.systemd_runs:
         steps.append(Run(command=(*systemctl, "daemon-reload"), why="systemd reads the unit"))
     if not facts.is_enabled:
-        steps.append(Run(command=(*systemctl, "enable", NAME), why="it starts by itself from now on"))
+        steps.append(Run(command=(*systemctl, "enable", name), why="it starts by itself from now on"))
     if facts.has_failed:
-        steps.append(Run(command=(*systemctl, "reset-failed", NAME), why="its failures so far are counted no more"))
+        steps.append(Run(command=(*systemctl, "reset-failed", name), why="its failures so far are counted no more"))
     if facts.systemd_runs and not facts.is_active:
-        steps.append(Run(command=(*systemctl, "start", NAME), why="it runs, and says when it is ready"))
+        steps.append(Run(command=(*systemctl, "start", name), why="it runs, and says when it is ready"))
     elif facts.systemd_runs and changed:
-        steps.append(Run(command=(*systemctl, "restart", NAME), why="it runs with what has changed"))
+        steps.append(Run(command=(*systemctl, "restart", name), why="it runs with what has changed"))
     return steps
 
 

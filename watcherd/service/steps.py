@@ -73,12 +73,15 @@ class RemoveFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveFolder:
-    """A folder if it is empty; or with all that is in it."""
+    """A folder if it is empty; or with all that is in it. With `keep`, what is in it, but for these names."""
 
     path: str
     with_content: bool = False
+    keep: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.keep:
+            return f"remove what is in the folder {self.path}, but for {', '.join(self.keep)}"
         return f"remove the folder {self.path} {'with all that is in it' if self.with_content else 'if it is empty'}"
 
 

@@ -22,7 +22,7 @@ _ALL_BUT_THE_SYSTEM = "ProtectSystem=full"
 _ROOTS_OF_THE_EXAMPLE = re.compile(r"^# \[\[roots\]\]\n(?:#.*\n)+", re.MULTILINE)
 _DROP_IN = """\
 # Made by `watcherd service install` from the folders in {config}. After a change there, run that again.
-# Changes of your own belong in another file: `systemctl edit watcherd`.
+# Changes of your own belong in another file: `systemctl edit {service}`.
 
 [Service]
 """
@@ -68,6 +68,7 @@ def drop_in(
     *,
     program: str,
     config: str,
+    service: str = "watcherd",
     earlier: str = "",
     known: Container[str] = (),
 ) -> str:
@@ -77,7 +78,7 @@ def drop_in(
     """
     folders = (*roots, *needs.written)
     places = [*(folder.path for folder in folders), program]
-    lines = [_DROP_IN.format(config=config)]
+    lines = [_DROP_IN.format(config=config, service=service)]
     before = frozenset(earlier.splitlines())
     writable = sorted({_lasting_path(one, before) if one.path in known else writable_path(one) for one in folders})
     if "/" in writable:
