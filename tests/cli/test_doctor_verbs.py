@@ -257,3 +257,20 @@ def test_of_a_root_with_a_mirror_only_the_mirror_has_to_be_writable(tmp_path: Pa
     assert (found[plain].finding, "read-only" in found[plain].detail) == (Finding.FAIL, True)
     assert "read-only" not in found[mirrored].detail
     assert (found[away].finding, "its mirror" in found[away].detail) == (Finding.FAIL, True)
+
+
+def test_before_the_first_run_the_folders_that_are_there_are_counted(tmp_path: Path) -> None:
+    for name in ("a/b", "c"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+    roots_given = [str(tmp_path / "photos"), str(tmp_path / "away")]
+    assert state.folders_of(roots_given, known=0) == 4
+    assert state.folders_of(roots_given, known=7) == 7
+    assert state.folders_of(roots_given, known=0, within_s=-1.0) == 1
+
+
+def test_a_state_directory_with_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, finding in ((0, Finding.FAIL), (10, Finding.WARN), (1 << 20, Finding.OK)):
+        there = os.statvfs_result((4096, 4096, free, free, free, 0, 0, 0, 0, 255))
+        monkeypatch.setattr(os, "statvfs", lambda _, there=there: there)
+        check = state.state_directory(str(tmp_path))
+        assert (check.finding, bool(check.mend)) == (finding, finding is not Finding.OK)

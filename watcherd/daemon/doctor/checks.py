@@ -19,7 +19,8 @@ def checks(folder: str, config: str | None = None, watch: Sequence[str] = ()) ->
     yield from installation.pictures()
     yield said
     yield system.environment()
-    yield system.inotify(state.known_folders(folder))
+    folders = state.folders_of((root.path for root in settings.roots), state.known_folders(folder))
+    yield system.inotify(folders)
     yield system.open_files(len(settings.roots))
     yield system.clock(StateDirectory(folder).ledger)
     yield state.state_directory(folder)

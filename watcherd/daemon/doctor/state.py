@@ -3,12 +3,18 @@
 import fcntl
 import os
 import shlex
+import time
+from collections.abc import Iterable
 
 from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.ledger.errors import LedgerDamaged, LedgerError, LedgerMissing, LedgerTooOld, LedgerUnsafe
 from watcherd.ledger.ledger import Ledger
 from watcherd.ledger.location import require_local
+
+LITTLE_BYTES = 256 << 20
+"""Some 800,000 sources (measured: 306 bytes each)."""
+FEW_INODES = 1_000
 
 
 def known_folders(folder: str) -> int:
@@ -18,6 +24,23 @@ def known_folders(folder: str) -> int:
             return opened.count_directories()
     except LedgerError:
         return 0
+
+
+def folders_of(roots: Iterable[str], known: int, within_s: float = 5.0) -> int:
+    """How many folders have to be watched: those that are known, or, before a first run, those that are there.
+
+    What cannot be counted in this time is left out; a full scan tells the rest.
+    """
+    if known:
+        return known
+    give_up_at = time.monotonic() + within_s
+    number = 0
+    for root in roots:
+        for _ in os.walk(root):
+            number += 1
+            if time.monotonic() > give_up_at:
+                return number
+    return number
 
 
 def state_directory(folder: str) -> Check:
@@ -37,8 +60,24 @@ def state_directory(folder: str) -> Check:
             detail, mend = str(error), "give a folder on a local disk with --state-dir"
         else:
             detail = folder if there == folder else f"{folder} is not there yet; it is made at the first run"
-            return Check(name="state directory", finding=Finding.OK, detail=detail)
+            return _with_room(detail, there)
     return Check(name="state directory", finding=Finding.FAIL, detail=detail, mend=mend)
+
+
+def _with_room(detail: str, there: str) -> Check:
+    """The ledger grows with the uploads, and while it is converted, there are two of it."""
+    space = os.statvfs(there)
+    free_bytes = space.f_bavail * space.f_frsize
+    told = f"{detail}, {free_bytes / 1e9:,.1f} GB free"
+    quoted = shlex.quote(there)
+    if free_bytes < LITTLE_BYTES:
+        finding = Finding.WARN if free_bytes else Finding.FAIL
+        detail = f"{told}: little for the ledger; a full disk stalls the daemon"
+        return Check(name="state directory", finding=finding, detail=detail, mend=f"df -h {quoted}")
+    if space.f_files and space.f_favail < FEW_INODES:
+        detail = f"{told}, but only {space.f_favail:,} more files can be made"
+        return Check(name="state directory", finding=Finding.WARN, detail=detail, mend=f"df -i {quoted}")
+    return Check(name="state directory", finding=Finding.OK, detail=told)
 
 
 def ledger(folder: str) -> Check:

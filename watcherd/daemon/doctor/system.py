@@ -18,7 +18,7 @@ _SLACK_S = 86_400.0
 
 
 def inotify(folders: int, limits: str = _INOTIFY) -> Check:
-    """Whether there are watches for all folders that are known, and some more."""
+    """Whether there are watches for all folders that are known or there, and some more."""
     watches, instances = _number(f"{limits}max_user_watches"), _number(f"{limits}max_user_instances")
     queue = _number(f"{limits}max_queued_events")
     if watches is None or instances is None:
@@ -28,7 +28,7 @@ def inotify(folders: int, limits: str = _INOTIFY) -> Check:
             detail="this kernel has no inotify: uploads are found by comparing only",
             mend="run on a kernel with CONFIG_INOTIFY_USER",
         )
-    told = f"{watches:,} watches, {instances:,} instances, a queue of {queue or 0:,} events; {folders:,} known folders"
+    told = f"{watches:,} watches, {instances:,} instances, a queue of {queue or 0:,} events; {folders:,} folders"
     wanted = max(_FEW_WATCHES, folders * 3 // 2)
     if watches < wanted:
         mend = f"sysctl fs.inotify.max_user_watches={max(_MANY_WATCHES, wanted)}"
