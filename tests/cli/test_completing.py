@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +50,50 @@ def test_a_script_asks_this_program(shell: str) -> None:
     if program is not None:
         done = subprocess.run([program, "-n"], input=text, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+ASKS = {
+    "bash": """
+        source "$1"
+        complete -p watcherd
+        COMP_WORDS=(watcherd ser); COMP_CWORD=1
+        _watcherd_completion watcherd ser watcherd
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """,
+    "zsh": """
+        autoload -U compinit && compinit -D -u
+        source "$1"
+        print -r -- "$_comps[watcherd]"
+        compadd() { print -r -- "$@" }; _describe() { print -rl -- ${(P)3} }
+        words=(watcherd ser); CURRENT=2
+        _watcherd_completion
+    """,
+    "fish": """
+        source $argv[1]
+        complete --command watcherd
+        complete --do-complete "watcherd ser"
+    """,
+}
+"""Each shell loads the script, says that it completes the command, and what it offers for `watcherd ser`."""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_loads_its_script_and_offers_what_the_program_says(shell: str, tmp_path: Path) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "script").write_text(scripts()[shell])
+    command = tmp_path / "bin" / "watcherd"
+    command.parent.mkdir()
+    command.write_text(f"#!{sys.executable} -P\nfrom watcherd.cli import main\nmain()\n")
+    command.chmod(0o755)
+    no_settings = {"bash": ("--norc", "--noprofile"), "zsh": ("-f",), "fish": ("--no-config",)}[shell]
+    arguments = [program, *no_settings, "-c", ASKS[shell]]
+    arguments += [str(tmp_path / "script")] if shell == "fish" else [shell, str(tmp_path / "script")]
+    environ = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
+    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *offered = done.stdout.splitlines()
+    assert "watcherd" in first
+    assert any("service" in line for line in offered), done.stdout
