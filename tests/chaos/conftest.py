@@ -17,6 +17,8 @@ import pytest
 
 from tests.chaos.disks import Disk, Disks
 from tests.chaos.harness import COMMAND, QUICK_SETTLE, Daemon, command
+from tests.chaos.machine import Machine, why_not
+from tests.chaos.service import UP
 
 HERE = Path(__file__).parent
 
@@ -161,3 +163,48 @@ def mounts(place: Path) -> Iterator[Callable[..., Path]]:
     finally:
         for folder in made:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def machine_with() -> Iterator[Callable[..., Machine]]:
+    """Boots machines; all are taken down when the test is over."""
+    reason = why_not()
+    if reason:
+        pytest.skip(f"no machine can be booted here: {reason}")
+    made: list[Machine] = []
+
+    def boot(*binds: str) -> Machine:
+        made.append(Machine(binds=binds))
+        return made[-1].boot()
+
+    try:
+        yield boot
+    finally:
+        for machine in made:
+            machine.power_off()
+
+
+@pytest.fixture
+def machine(machine_with: Callable[..., Machine]) -> Machine:
+    """A machine with a folder for uploads that its group `uploaders` may write to, and ann, who is in that group."""
+    machine = machine_with()
+    machine.run("groupadd", "uploaders")
+    machine.run("useradd", "--create-home", "--groups", "uploaders", "ann")
+    machine.run("install", "--directory", "--group=uploaders", "--mode=2770", UP)
+    return machine
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[str]:
+    """A block device with an ext4 file system on it."""
+    image = tmp_path / "disk.ext4"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-E", "root_owner=0:0", str(image)], check=True)
+    done = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no loop device can be had: {done.stderr.strip()}")
+    try:
+        yield done.stdout.strip()
+    finally:
+        subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)

@@ -87,6 +87,11 @@ class Machine:
         """Its name, which nothing else here has."""
         return f"watcherd-{os.path.basename(self._base).rpartition('-')[2].replace('_', 'u')}"
 
+    @property
+    def leader(self) -> int:
+        """Its first process, by its id out here."""
+        return self._leader
+
     # ---- life
 
     def boot(self, within_s: float = 60) -> "Machine":
@@ -129,9 +134,11 @@ class Machine:
                 self._nspawn.wait()
         for group in self._groups:
             _remove_group(group)
+        self._leader, self._nspawn, self._groups = 0, None, []
         if self._base:
             os.rmdir(self._base)
             os.unlink(f"{self._base}.log")
+            self._base = ""
 
     # ---- use
 

@@ -7,123 +7,33 @@ What `watcherd service install` puts in place is what is tested, unit, drop-in a
 import json
 import os
 import re
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.chaos.audit import half_made, temporary_files
 from tests.chaos.harness import QUICK_SETTLE, eventually
-from tests.chaos.machine import Machine, why_not
+from tests.chaos.machine import Machine
 from tests.chaos.pictures import fill, jpeg
-from watcherd.cli import VERBS
-
-COMMAND = "/opt/watcherd/bin/watcherd"
-CONFIG, STATE, UP = "/etc/watcherd/config.toml", "/var/lib/watcherd", "/srv/up"
-DROP_IN = "/etc/systemd/system/watcherd.service.d/90-test.conf"
-NO_WORKERS = "WATCHERD_WORKER_MODULE=no.such.module\n"
-QUICK_RESTART = "RestartSec=100ms\n"
-CHANGES_ANYWAY = re.compile(
-    r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-|/etc/\.pwd\.lock|/var/(log|cache|tmp)(/.*)?|.*/__pycache__(/.*)?"
+from tests.chaos.service import (
+    COMMAND,
+    CONFIG,
+    DROP_IN,
+    NO_WORKERS,
+    QUICK_RESTART,
+    STATE,
+    UP,
+    all_done,
+    changes,
+    install,
+    main_pid,
+    restarted,
+    settled,
+    status,
 )
-"""What the system's own tools leave behind: copies of what they changed, locks, logs; and compiled modules."""
-
-
-@pytest.fixture
-def machine_with() -> Iterator[Callable[..., Machine]]:
-    """Boots machines; all are taken down when the test is over."""
-    reason = why_not()
-    if reason:
-        pytest.skip(f"no machine can be booted here: {reason}")
-    made: list[Machine] = []
-
-    def boot(*binds: str) -> Machine:
-        made.append(Machine(binds=binds))
-        return made[-1].boot()
-
-    try:
-        yield boot
-    finally:
-        for machine in made:
-            machine.power_off()
-
-
-@pytest.fixture
-def machine(machine_with: Callable[..., Machine]) -> Machine:
-    """A machine with a folder for uploads that its group `uploaders` may write to, and ann, who is in that group."""
-    machine = machine_with()
-    machine.run("groupadd", "uploaders")
-    machine.run("useradd", "--create-home", "--groups", "uploaders", "ann")
-    machine.run("install", "--directory", "--group=uploaders", "--mode=2770", UP)
-    return machine
-
-
-def install(machine: Machine, *roots: str, settings: str = "", unit: str = "") -> str:
-    """Install the service with a quick settling and what a test wants besides. Returns what it said."""
-    if not machine.path(CONFIG).exists():
-        machine.write(CONFIG, QUICK_SETTLE + settings)
-    if unit:
-        machine.write(DROP_IN, f"[Service]\n{unit}" if "[Unit]" not in unit else unit)
-    watch = [argument for root in roots for argument in ("--watch", root)]
-    return machine.run(COMMAND, "service", "install", *watch).stdout
-
-
-def status(machine: Machine) -> dict[str, Any]:
-    done = machine.run(COMMAND, "status", "--json", "--state-dir", STATE, check=False)
-    return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
-
-
-def all_done(machine: Machine, sources: int, within_s: float = 60) -> None:
-    """Wait until so many sources are done."""
-
-    def done() -> bool:
-        return bool(status(machine).get("sources", {}).get("done") == sources)
-
-    try:
-        eventually(done, within_s=within_s, what=f"{sources} sources are done", every_s=0.3)
-    except AssertionError as error:
-        error.add_note(f"{status(machine)}\n{machine.journal('watcherd')[-4000:]}")
-        raise
-
-
-def main_pid(machine: Machine) -> str:
-    return machine.show("watcherd", "MainPID")
-
-
-def settled(machine: Machine, *, result: str) -> None:
-    """Wait until the unit has come to a certain end."""
-
-    def ended() -> bool:
-        return (machine.show("watcherd", "ActiveState"), machine.show("watcherd", "Result")) == ("failed", result)
-
-    try:
-        eventually(ended, within_s=30, what=f"the unit has failed with {result}", every_s=0.2)
-    except AssertionError as error:
-        error.add_note(machine.run("systemctl", "status", "--no-pager", "watcherd", check=False).stdout)
-        raise
-
-
-def restarted(machine: Machine, before: str) -> None:
-    """Wait until the unit runs as another process."""
-
-    def runs() -> bool:
-        return machine.show("watcherd", "SubState") == "running" and main_pid(machine) != before
-
-    try:
-        eventually(runs, within_s=30, what="the unit runs again", every_s=0.2)
-    except AssertionError as error:
-        error.add_note(machine.journal("watcherd")[-4000:])
-        raise
-
-
-def changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """The paths that differ, less those that the system's tools change of their own accord, and the program's own."""
-    different = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-    return sorted(path for path in different if not CHANGES_ANYWAY.fullmatch(path))
-
+from watcherd.cli import VERBS
 
 # ------------------------------------------------------------------------------------------- installing, uninstalling
 
@@ -342,22 +252,6 @@ def test_several_instances_run_beside_each_other(machine: Machine) -> None:
 
 
 # -------------------------------------------------------------------------------------------------- when things happen
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[str]:
-    """A block device with an ext4 file system on it."""
-    image = tmp_path / "disk.ext4"
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-E", "root_owner=0:0", str(image)], check=True)
-    done = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no loop device can be had: {done.stderr.strip()}")
-    try:
-        yield done.stdout.strip()
-    finally:
-        subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
 
 
 def _root_state(machine: Machine, root: str) -> str:

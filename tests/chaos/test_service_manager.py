@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.chaos import faulty_worker as faulty
+from tests.chaos.harness import REPOSITORY, eventually
+from tests.chaos.pictures import jpeg
+
 pytestmark = pytest.mark.chaos
 
 PATIENCE_S = 60.0
@@ -150,3 +154,63 @@ def test_a_stopped_daemon_falls_silent(manager: Manager, tmp_path: Path) -> None
         manager.wait_for("WATCHDOG", times=before + 1)
 
     assert silent == 0
+
+
+def configured(tmp_path: Path, more: str = "") -> Path:
+    """A configuration file for the watched folder."""
+    file = tmp_path / "config.toml"
+    root = tmp_path / "uploads"
+    if not root.exists():
+        watched(tmp_path)
+    file.write_text(f'{more}[[roots]]\npath = "{root}"\n')
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("[retry]\nmax_faults = 5\n", ""), ("[retry]\nmax_fautls = 5\n", "the last reload failed")],
+    ids=["right", "wrong"],
+)
+def test_a_reload_is_announced_with_its_instant_and_its_end_is_told(
+    manager: Manager, tmp_path: Path, text: str, words: str
+) -> None:
+    """sd_notify(3): MONOTONIC_USEC is when the notification was made; READY=1 follows when the reload is complete."""
+    with service(manager, tmp_path, "--config", str(configured(tmp_path)), environ={}) as daemon:
+        manager.wait_for("READY")
+        configured(tmp_path, text)
+        before_us = time.monotonic_ns() // 1000
+        daemon.send_signal(signal.SIGHUP)
+        ((reloading_at, _),) = manager.wait_for("RELOADING")
+        after_us = time.monotonic_ns() // 1000
+        (_, (ready_at, _)) = manager.wait_for("READY", times=2)
+    (_, told), *_ = [(at, fields) for at, fields in manager.heard if "RELOADING" in fields]
+    ((_, status),) = [(at, fields["STATUS"]) for at, fields in manager.heard if at == ready_at]
+
+    assert (told["RELOADING"], set(told)) == ("1", {"RELOADING", "MONOTONIC_USEC"})
+    assert before_us <= int(told["MONOTONIC_USEC"]) <= after_us
+    assert reloading_at <= ready_at
+    assert words in status
+
+
+def test_a_drain_asks_for_more_time_again_and_again(manager: Manager, tmp_path: Path) -> None:
+    """EXTEND_TIMEOUT_USEC counts from when it is sent; the next one comes long before that is over."""
+    uploads = watched(tmp_path)
+    (uploads / "slow.jpg").write_bytes(jpeg(1, marker=faulty.HANG_ON_RENDER))
+    environ = {"WATCHERD_WORKER_MODULE": "tests.chaos.faulty_worker", "PYTHONPATH": str(REPOSITORY)}
+    file = configured(tmp_path, "[daemon]\ndrain_timeout_s = 12.0\n[settle]\nopen_quiet_s = 0.5\n")
+    with service(manager, tmp_path, "--config", str(file), environ=environ) as daemon:
+        manager.wait_for("READY")
+        log = tmp_path / "log"
+        eventually(lambda: b'"job.done"' in log.read_bytes(), within_s=PATIENCE_S, what="the other one is done")
+        before = len(manager.all("EXTEND_TIMEOUT_USEC"))
+        daemon.send_signal(signal.SIGTERM)
+        ((stopping_at, _),) = manager.wait_for("STOPPING")
+        manager.wait_for("EXTEND_TIMEOUT_USEC", times=before + 3)
+        assert daemon.wait(PATIENCE_S) == 0
+    manager.take_in()
+    asked = manager.all("EXTEND_TIMEOUT_USEC")[before:]
+    instants = [stopping_at, *(at for at, _ in asked)]
+
+    assert {value for _, value in asked} == {"20000000"}
+    assert instants[1] - instants[0] < 1.0
+    assert max(later - earlier for earlier, later in pairwise(instants)) < 15.0
