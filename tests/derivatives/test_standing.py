@@ -79,6 +79,7 @@ def test_an_unreadable_file_cannot_be_proved_ours() -> None:
 
 def test_an_opened_file_does_not_outlive_an_exec(folder: int, tmp_path: Path) -> None:
     write(tmp_path, b"a", b"data")
-    descriptor = open_regular(folder, b"a")
+    descriptor, found = open_regular(folder, b"a")
+    assert found.st_size == 4
     assert os.get_inheritable(descriptor) is False
     os.close(descriptor)

@@ -106,6 +106,16 @@ def test_a_folder_is_described(tmp_path: Path) -> None:
     assert compare(described.identity, file_system_of(os.fsencode(tmp_path)).identity) == Likeness.SAME
 
 
+def test_both_ways_to_a_mounts_number_agree_with_the_mount_table(tmp_path: Path) -> None:
+    with mounted(tmp_path, "-t", "tmpfs", "tmpfs"):
+        expected = mount_of(os.fsencode(tmp_path), mounts.table())
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        numbers = (mounts._mount_by_statx(descriptor), mounts._mount_by_fdinfo(descriptor))
+        os.close(descriptor)
+    assert expected is not None
+    assert numbers in ((expected.number, expected.number), (None, expected.number))
+
+
 def test_an_absent_folder_raises(tmp_path: Path) -> None:
     with no_leak(), pytest.raises(FileNotFoundError):
         file_system_of(os.fsencode(tmp_path / "gone"))

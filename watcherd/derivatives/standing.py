@@ -48,8 +48,10 @@ def kind_of_mode(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def open_regular(directory: int, name: bytes) -> int:
-    """Open a file for reading; the caller closes it. Raises OSError, or NotRegularError for all but regular files.
+def open_regular(directory: int, name: bytes) -> tuple[int, os.stat_result]:
+    """Open a file for reading, and what it is; the caller closes it.
+
+    Raises OSError, or NotRegularError for all but regular files.
 
     The look before the open spares what an open alone can do: wake the writer of a FIFO, rewind a tape. The look after
     it is the one that counts. The file's access time stays as it is wherever we may ask for that (owner, or root).
@@ -58,9 +60,10 @@ def open_regular(directory: int, name: bytes) -> int:
     with ExitStack() as unless_right:
         descriptor = _open(directory, name)
         unless_right.callback(os.close, descriptor)
-        _require_regular(os.fstat(descriptor))
+        found = os.fstat(descriptor)
+        _require_regular(found)
         unless_right.pop_all()
-    return descriptor
+    return descriptor, found
 
 
 def mark_of(descriptor: int, size_bytes: int, head: bytes | None = None) -> Mark | None:
@@ -85,14 +88,13 @@ def look(directory: int, name: bytes) -> Standing | None:
         return None
     mark = None
     try:
-        descriptor = open_regular(directory, name)
+        descriptor, found = open_regular(directory, name)
     except FileNotFoundError:
         return None
     except (NotRegularError, PermissionError):
         pass  # whatever it is, we cannot prove that we made it
     else:
         try:
-            found = os.fstat(descriptor)
             mark = mark_of(descriptor, found.st_size)
         finally:
             os.close(descriptor)

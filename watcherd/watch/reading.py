@@ -9,10 +9,11 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 from watcherd.derivatives.marks import WINDOW_BYTES
 from watcherd.derivatives.memfds import sealed_copy
@@ -153,6 +154,18 @@ def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
 # --------------------------------------------------------------------------------------------------------------- fetch
 
 
+class _Beside(NamedTuple):
+    """A source's folder, which is open: where its derivatives lie there as well, it is not opened again."""
+
+    root: int
+    path: bytes
+    directory: int
+
+    def folder(self, place: Place, path: bytes) -> AbstractContextManager[int]:
+        """The descriptor of a folder below the root."""
+        return nullcontext(self.directory) if path == self.path else place.folder(self.root, path)
+
+
 def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
     """Read a source into a sealed memfd, unless something about it says that this is of no use."""
     folder, name = files.split(request.path)
@@ -161,9 +174,9 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
             if is_derivative(place, directory, name):
                 return _refuse(place, request, IGNORED_DERIVATIVE)
             place.steps.at("open")
-            source = open_regular(directory, name)
+            source, found = open_regular(directory, name)
             try:
-                return _read(place, request, root, source)
+                return _read(place, request, _Beside(root, folder, directory), source, files.stamp_of(found))
             finally:
                 os.close(source)
     except NotRegularError as error:
@@ -172,8 +185,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
         return place.failure(request.ticket, request.path, error, Reason.READ_ERROR)
 
 
-def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Refused | Fault:
-    stamp = files.stamp_of(os.fstat(source))
+def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Stamp) -> Fetched | Refused | Fault:
     same = partial(files.is_same_content, keeps_identity=place.keeps_identity)
     if request.stamp is not None and not same(request.stamp, stamp):
         return _refuse(place, request, Disturbed())
@@ -185,13 +197,13 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
         obstacle = IGNORED_DERIVATIVE
     if kind is None or obstacle is not None:
         return _refuse(place, request, obstacle or Ignored(kind="no_picture"))
-    found = tuple(_standing(place, root, request.derivatives))
+    found = tuple(_standing(place, beside, request.derivatives))
     missing = {variant for variant, _ in request.derivatives} - {item.variant for item in found}
-    if missing and not _may_write(place, root, request.derivatives[0][1]):
+    if missing and not _may_write(place, beside, request.derivatives[0][1]):
         place.steps.at("write beside it")  # known before anything is decoded for nothing, at each scan anew
         error = OSError(errno.EACCES, os.strerror(errno.EACCES))
         return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
-    elsewhere = tuple(_standing(place, root, [item for item in request.elsewhere if item[0] in missing]))
+    elsewhere = tuple(_standing(place, beside, [item for item in request.elsewhere if item[0] in missing]))
     has_holes = _has_holes(source, stamp.size_bytes)
     memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
     if memory is None:
@@ -208,12 +220,12 @@ def _read(place: Place, request: Fetch, root: int, source: int) -> Fetched | Ref
     )
 
 
-def _may_write(place: Place, root: int, path: bytes) -> bool:
+def _may_write(place: Place, beside: _Beside, path: bytes) -> bool:
     """Whether a derivative can be made at a path. A read-only file system is another matter: it pauses its root."""
     folder, _ = files.split(path)
     while True:
         try:
-            with place.folder(root, folder) as directory:
+            with beside.folder(place, folder) as directory:
                 if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
                     return True
                 return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
@@ -238,12 +250,12 @@ def _obstacle(place: Place, request: Fetch, stamp: Stamp, kind: str | None) -> O
     return None
 
 
-def _standing(place: Place, root: int, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
+def _standing(place: Place, beside: _Beside, derivatives: Iterable[tuple[str, bytes]]) -> Iterator[Found]:
     """What stands at the derivatives' paths. A folder on the way that is missing, or no folder: nothing does."""
     by_folder = groupby(derivatives, key=lambda item: files.split(item[1])[0])
     for folder, items in by_folder:
         try:
-            with place.folder(root, folder) as directory:
+            with beside.folder(place, folder) as directory:
                 for variant, path in items:
                     place.steps.at("look")
                     standing = look(directory, files.split(path)[1])
@@ -307,9 +319,9 @@ def _collect_one(place: Place, root: int, path: bytes, mark: Mark) -> int | None
     try:
         with place.folder(root, folder) as directory:
             place.steps.at("open")
-            source = open_regular(directory, name)
+            source, found = open_regular(directory, name)
             try:
-                return _copy_marked(place, source, mark)
+                return _copy_marked(place, source, found.st_size, mark)
             finally:
                 os.close(source)
     except NotRegularError:
@@ -320,9 +332,8 @@ def _collect_one(place: Place, root: int, path: bytes, mark: Mark) -> int | None
         return None
 
 
-def _copy_marked(place: Place, source: int, mark: Mark) -> int | None:
+def _copy_marked(place: Place, source: int, size_bytes: int, mark: Mark) -> int | None:
     """The mark is looked for in the copy, which nobody can change any more."""
-    size_bytes = os.fstat(source).st_size
     if not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
         return None
     return _copy(place, source, size_bytes, lambda memory: mark_of(memory, size_bytes) == mark)

@@ -154,13 +154,12 @@ def _copy(place: Place, old: At, new: At, item: Displaced) -> Judgement:
     """To another file system: whole and durable before it has its name, and only then is the old one removed."""
     aside = At(directory=new.directory, name=temporary_name(place.instance, place.run, secrets.token_hex(6)))
     with ExitStack() as stack:
-        source = open_regular(old.directory, old.name)
+        source, found = open_regular(old.directory, old.name)
         stack.callback(os.close, source)
         place.steps.at("create")
         target = os.open(aside.name, _NEW, _PRIVATE, dir_fd=aside.directory)
         stack.callback(os.close, target)
         stack.callback(discard, aside)
-        found = os.fstat(source)
         pour(source, target, found.st_size, step=lambda: place.steps.at("write"))
         if mark_of(target, os.fstat(target).st_size) != item.mark:
             return Judgement.FOREIGN  # it changed under our hands: it is looked at anew
