@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from tests.chaos.audit import audit
 from tests.chaos.harness import Daemon, command, eventually
 from tests.chaos.pictures import fill, jpeg, put
+from tests.places import first_block
 
 FULL = os.environ.get("WATCHERD_CHAOS_FULL") == "1"
 MANY = 10_000 if FULL else 600
@@ -82,6 +84,33 @@ def test_between_roots_and_file_systems_nothing_is_decoded(
         in_order(target, daemon, 21)
         eventually(lambda origin=origin: not list(origin.iterdir()), within_s=20, what="nothing is left", every_s=0.5)  # type: ignore[misc]
     assert daemon.outcomes()["rendered"] == 21
+
+
+def test_derivatives_of_copies_share_their_blocks(
+    place: Path, daemon_at: Callable[..., Daemon], mounts: Callable[..., Path]
+) -> None:
+    if shutil.which("mkfs.btrfs") is None:
+        pytest.skip("mkfs.btrfs is not installed")
+    image = place / "image"
+    with image.open("wb") as file:
+        file.truncate(120 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", image], check=True)
+    disk = mounts("disk", "-o", "loop", str(image))
+    roots = [disk / "one", disk / "two"]
+    for root in roots:
+        root.mkdir()
+    daemon = daemon_at(*roots, config=QUICK)
+    put(roots[0] / "first.jpg", jpeg("first", (3_000, 2_000)))
+    daemon.start().rested(sources=1)
+    for copy in (roots[0] / "copy.jpg", roots[1] / "copy.jpg"):
+        put(copy, (roots[0] / "first.jpg").read_bytes())
+    daemon.rested(sources=3)
+    assert daemon.outcomes() == {"rendered": 1, "reused": 2}
+    first = first_block(roots[0] / "first.jpg.preview.jpg")
+    assert first != 0
+    for root in roots:
+        assert first_block(root / "copy.jpg.preview.jpg") == first
+        assert audit(root, daemon.state).problems == []
 
 
 def test_an_old_name_that_is_taken_at_once_and_editors_that_save_safely(watched: Path, daemon: Daemon) -> None:

@@ -166,10 +166,10 @@ class Outside:
             case Fetch():
                 return self._fetch(request)
             case Collect(ticket=ticket, items=items):
-                held = [self.disk.get(path) for path, _ in items]
+                held = [self.disk.get(path) for path, _, _ in items]
                 fds = tuple(
                     self._descriptor(file.content, file.mark) if file is not None and file.mark == mark else None
-                    for file, (_, mark) in zip(held, items, strict=True)
+                    for file, (_, mark, _) in zip(held, items, strict=True)
                 )
                 return Collected(root=self.root, ticket=ticket, fds=fds)
             case Publish():

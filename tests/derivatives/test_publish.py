@@ -125,6 +125,30 @@ def test_a_right_derivative_is_adopted_as_it_stands(folder: int, tmp_path: Path)
     assert (tmp_path / "t.jpg").stat().st_ino == stamp.inode
 
 
+def of_twin(tmp_path: Path, data: bytes) -> Item:
+    """An item whose bytes are those of a twin's derivative, as it lies on the disk."""
+    write(tmp_path, b"twin", data)
+    fd = os.open(tmp_path / "twin", os.O_RDONLY)
+    return Item(variant="thumbnail", path=b"t.jpg", fd=fd, mark=RIGHT, width=200, height=150, of_twin=True)
+
+
+def test_a_twins_derivative_is_copied_from_its_file(folder: int, tmp_path: Path) -> None:
+    one = of_twin(tmp_path, picture(RIGHT, size=200_000))
+    assert defect(one) is None
+    done = published(folder, one)
+    assert done == Result(derivatives=(derivative(folder, one),), adopted=(), taken=())
+    assert read(tmp_path, b"t.jpg") == picture(RIGHT, size=200_000)
+    assert names(tmp_path) == {b"a.jpg", b"twin", b"t.jpg"}
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 1_000, picture(STALE), picture(), picture(RIGHT)[:-2]])
+def test_a_twins_derivative_that_changed_while_it_was_copied_is_not_published(
+    folder: int, tmp_path: Path, data: bytes
+) -> None:
+    assert published(folder, of_twin(tmp_path, data)) == Disturbed()
+    assert names(tmp_path) == {b"a.jpg", b"twin"}
+
+
 def test_a_stale_derivative_is_replaced(folder: int, tmp_path: Path) -> None:
     write(tmp_path, b"t.jpg", picture(STALE))
     one = item(b"t.jpg")

@@ -81,7 +81,7 @@ def test_each_request_has_its_reply(start: Start, tmp_path: Path) -> None:
     requests = [
         (StatMany(ticket=1, paths=(b"a.jpg",)), Stats),
         (fetch(2), Fetched),
-        (Collect(ticket=3, items=((b"x", RIGHT),)), Collected),
+        (Collect(ticket=3, items=((b"x", RIGHT, 1_000),)), Collected),
         (Publish(ticket=4, path=b"a.jpg", stamp=stamp, items=(item(b"t.jpg"),)), Published),
         (Rename(ticket=5, pairs=((b"t.jpg", b"u.jpg"),)), Renamed),
         (Remove(ticket=6, items=((b"u.jpg", 1, 1),)), Removed),

@@ -27,6 +27,7 @@ from tests.places import (
 from watcherd.model import Disturbed, Ignored, Reason, Rejected, Stamp, Vanished
 from watcherd.naming import derivative_name
 from watcherd.watch.hands import Collect, Collected, Fault, Fetch, Fetched, Found, Refused, StatMany, Stats, discard
+from watcherd.watch.mounts import mount_number
 from watcherd.watch.reading import collect, fetch, stat_many
 
 
@@ -307,27 +308,53 @@ def test_a_twins_derivatives_come_as_sealed_memory(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     write(tmp_path, b"sub/a", picture(RIGHT, size=200_000))
     write(tmp_path, b"b", picture(STALE))
-    reply = collect(place_at(tmp_path), Collect(ticket=5, items=((b"sub/a", RIGHT), (b"b", STALE))))
+    items = ((b"sub/a", RIGHT, 200_000), (b"b", STALE, 1_000))
+    reply = collect(place_at(tmp_path), Collect(ticket=5, items=items))
     assert isinstance(reply, Collected)
     data = [content(fd) for fd in reply.fds if fd is not None and is_sealed(fd)]
     discard(reply)
     assert data == [picture(RIGHT, size=200_000), picture(STALE)]
 
 
-def test_what_does_not_carry_its_mark_is_not_collected(tmp_path: Path) -> None:
+def test_on_the_takers_mount_the_files_themselves_are_brought(tmp_path: Path) -> None:
+    write(tmp_path, b"a", picture(RIGHT))
+    with (tmp_path / "a").open("rb") as file:
+        mount = mount_number(file.fileno())
+    reply = collect(place_at(tmp_path), Collect(ticket=5, items=((b"a", RIGHT, 1_000),), mount=mount))
+    assert isinstance(reply, Collected)
+    (descriptor,) = reply.fds
+    assert descriptor is not None
+    assert os.path.samestat(os.fstat(descriptor), os.stat(tmp_path / "a"))
+    discard(reply)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_twins_derivative_that_somebody_edited_is_not_brought(tmp_path: Path, *, is_shared: bool) -> None:
+    write(tmp_path, b"a", picture(RIGHT, size=1_001))
+    with (tmp_path / "a").open("rb") as file:
+        mount = mount_number(file.fileno()) if is_shared else None
+    reply = collect(place_at(tmp_path), Collect(ticket=5, items=((b"a", RIGHT, 1_000),), mount=mount))
+    assert reply == Collected(root=3, ticket=5, fds=(None,))
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_does_not_carry_its_mark_is_not_collected(tmp_path: Path, *, is_shared: bool) -> None:
     write(tmp_path, b"stale", picture(STALE))
+    with (tmp_path / "stale").open("rb") as file:
+        mount = mount_number(file.fileno()) if is_shared else None
     write(tmp_path, b"foreign", picture())
     write(tmp_path, b"empty", b"")
     (tmp_path / "link").symlink_to("stale")
     os.mkfifo(tmp_path / "fifo")
     paths = (b"stale", b"foreign", b"empty", b"link", b"fifo", b"missing", b"no/where")
-    reply = collect(place_at(tmp_path), Collect(ticket=5, items=tuple((path, RIGHT) for path in paths)))
+    items = tuple((path, RIGHT, 1_000) for path in paths)
+    reply = collect(place_at(tmp_path), Collect(ticket=5, items=items, mount=mount))
     assert reply == Collected(root=3, ticket=5, fds=(None,) * 7)
 
 
 def test_no_descriptors_are_left_where_the_system_has_no_more(tmp_path: Path) -> None:
     write(tmp_path, b"a", picture(RIGHT))
-    wish = Collect(ticket=5, items=((b"a", RIGHT),) * 1_000)
+    wish = Collect(ticket=5, items=((b"a", RIGHT, 1_000),) * 1_000)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     try:

@@ -21,19 +21,19 @@ _MFD_NOEXEC_SEAL = 0x8  # Linux 6.3; without it the kernel remarks on every prog
 _NO_SENDFILE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-def pour(source: int, target: int, size_bytes: int, *, step: Callable[[], object]) -> int:
-    """Copy up to `size_bytes` from the start of `source` to the position of `target`; how many there were.
+def pour(source: int, target: int, size_bytes: int, *, step: Callable[[], object], start: int = 0) -> int:
+    """Copy the first `size_bytes` of `source`, from `start` on, to the position of `target`; how many there were.
 
     `step` is called before each chunk. Raises OSError as the system does.
     """
-    done = 0
-    while done < size_bytes:
+    at = start
+    while at < size_bytes:
         step()
-        count = _chunk(source, target, done, min(CHUNK_BYTES, size_bytes - done))
+        count = _chunk(source, target, at, min(CHUNK_BYTES, size_bytes - at))
         if count == 0:
             break
-        done += count
-    return done
+        at += count
+    return at - start
 
 
 def sealed_copy(source: int, size_bytes: int, *, step: Callable[[], object]) -> int:

@@ -14,22 +14,26 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from watcherd.derivatives.copying import copy
 from watcherd.derivatives.memfds import is_sealed, pour
 from watcherd.derivatives.renaming import At, Judgement, bring, judge, sync_folder
 from watcherd.derivatives.standing import Standing, look, mark_of
-from watcherd.model import Derivative, Outcome
+from watcherd.model import Derivative, Disturbed, Outcome
 from watcherd.naming import Mark, parse_temporary_name
 
 MAX_DERIVATIVE_BYTES = 256 * 1024 * 1024
 """More than any derivative is: what a worker may hand back at the most."""
 
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PRIVATE = 0o600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One finished derivative: where it goes (`path`, below the root), its bytes (`fd`), what they say and show."""
+    """One finished derivative: where it goes (`path`, below the root), its bytes (`fd`), what they say and show.
+
+    `of_twin`: `fd` is no sealed memory but another derivative's open file, which may still change while it is copied.
+    """
 
     variant: str
     path: bytes
@@ -37,6 +41,7 @@ class Item:
     mark: Mark
     width: int
     height: int
+    of_twin: bool = False
 
     @property
     def name(self) -> bytes:
@@ -67,7 +72,12 @@ class Result:
 
 
 def defect(item: Item) -> str | None:
-    """Why the bytes of an item cannot be published, or None. To be asked before: they come from an untrusted worker."""
+    """Why the bytes of an item cannot be published, or None. To be asked before: they come from an untrusted worker.
+
+    A twin's are ours; they are judged once they are copied.
+    """
+    if item.of_twin:
+        return None
     if not is_sealed(item.fd):
         return f"{item.variant}: what the worker handed back is no sealed memory file"
     size_bytes = os.fstat(item.fd).st_size
@@ -83,6 +93,8 @@ def defect(item: Item) -> str | None:
 def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome:
     """Publish items, each with the open folder that it goes to. An Outcome: the hindrance, and nothing was published.
 
+    Disturbed, too, where a twin's derivative is not any more what it was taken for.
+
     Raises OSError; what was renamed before it stays (it is whole, and a repeat adopts it), and no temporary file does.
     """
     tally = _Tally()
@@ -93,6 +105,8 @@ def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome
             standing = look(directory, item.name)
             if not tally.settled(item, standing, judge(standing, item.mark)):
                 drafts.append(_Draft(directory, item, terms))
+                if not drafts[-1].is_right():
+                    return Disturbed()
         for draft in drafts:
             draft.finish()
         terms.step("stat")
@@ -143,12 +157,19 @@ class _Draft:
         self._terms = terms
         self._at = At(directory=directory, name=terms.temporary())
         terms.step("create")
-        self._descriptor = os.open(self._at.name, _WRITE, _PRIVATE, dir_fd=directory)
+        self._descriptor = os.open(self._at.name, _NEW, _PRIVATE, dir_fd=directory)
         self._visible = False
         with contextlib.ExitStack() as unless_written:
             unless_written.callback(self.close)
             self._write()
             unless_written.pop_all()
+
+    def is_right(self) -> bool:
+        """Whether the copy is what it was to be. It is asked of the copy, which nobody else can change."""
+        if not self._item.of_twin:
+            return True
+        size_bytes = os.fstat(self._descriptor).st_size
+        return 0 < size_bytes <= MAX_DERIVATIVE_BYTES and mark_of(self._descriptor, size_bytes) == self._item.mark
 
     def finish(self) -> None:
         """Make the content durable."""
@@ -176,7 +197,8 @@ class _Draft:
 
     def _write(self) -> None:
         size_bytes = os.fstat(self._item.fd).st_size
-        pour(self._item.fd, self._descriptor, size_bytes, step=partial(self._terms.step, "write"))
+        write = copy if self._item.of_twin else pour
+        write(self._item.fd, self._descriptor, size_bytes, step=partial(self._terms.step, "write"))
         self._terms.step("dress")
         dress(self._descriptor, self._terms.like)
 

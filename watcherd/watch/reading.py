@@ -22,6 +22,7 @@ from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, m
 from watcherd.model import Disturbed, Ignored, Outcome, Reason, Rejected, Stamp, Vanished
 from watcherd.naming import Mark
 from watcherd.watch import files, ignorefiles
+from watcherd.watch.mounts import mount_number
 from watcherd.watch.place import IGNORED_DERIVATIVE, Fault, Place, Refused, is_derivative
 
 # ------------------------------------------------------------------------------------------------ requests and replies
@@ -92,15 +93,24 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collect:
-    """Read a twin's derivatives: paths, each with the mark that it must carry."""
+    """Bring a twin's derivatives: paths, each with the mark that it must carry and the size that was recorded.
+
+    `mount`: the number of the mount that the taker's root lies on, if that is of a local file system.
+    """
 
     ticket: int
-    items: tuple[tuple[bytes, Mark], ...]
+    items: tuple[tuple[bytes, Mark, int], ...]
+    mount: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """The derivatives in sealed memfds, which the receiver closes; None for each that is not (or no more) there."""
+    """The derivatives, open, which the receiver closes; None for each that is not (or no more) as it was recorded.
+
+    In sealed memfds; or the files themselves where they lie on the taker's own mount, so that they can be copied on the
+    disk. From any other file system the taker's hands get none, as they must not hang with it; nor from one of a server
+    or of FUSE, where a mere close may hang.
+    """
 
     root: int
     ticket: int
@@ -299,41 +309,41 @@ def _refuse(place: Place, request: Fetch, outcome: Outcome) -> Refused:
 
 
 def collect(place: Place, request: Collect) -> Collected | Fault:
-    """Read derivatives of ours; one that is missing, foreign or stale is None, and the source is rendered instead."""
-    memories: list[int | None] = []
+    """Open derivatives of ours; one that is missing, foreign, stale or edited is None, and the source is rendered."""
+    collected: list[int | None] = []
     try:
         with ExitStack() as unless_all, place.opened() as root:
-            for path, mark in request.items:
-                memory = _collect_one(place, root, path, mark)
-                memories.append(memory)
-                if memory is not None:
-                    unless_all.callback(os.close, memory)
+            for path, mark, size_bytes in request.items:
+                found = _collect_one(place, root, request, path, mark, size_bytes)
+                collected.append(found)
+                if found is not None:
+                    unless_all.callback(os.close, found)
             unless_all.pop_all()
     except OSError as error:
         return place.fault(request.ticket, b"", error)
-    return Collected(root=place.root, ticket=request.ticket, fds=tuple(memories))
+    return Collected(root=place.root, ticket=request.ticket, fds=tuple(collected))
 
 
-def _collect_one(place: Place, root: int, path: bytes, mark: Mark) -> int | None:
+def _collect_one(place: Place, root: int, request: Collect, path: bytes, mark: Mark, size_bytes: int) -> int | None:
     folder, name = files.split(path)
     try:
-        with place.folder(root, folder) as directory:
+        with ExitStack() as stack:
+            directory = stack.enter_context(place.folder(root, folder))
             place.steps.at("open")
             source, found = open_regular(directory, name)
-            try:
-                return _copy_marked(place, source, found.st_size, mark)
-            finally:
-                os.close(source)
+            closing = stack.enter_context(ExitStack())
+            closing.callback(os.close, source)
+            if found.st_size != size_bytes or not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
+                return None
+            if request.mount != mount_number(source):
+                return _copy(place, source, size_bytes, lambda memory: mark_of(memory, size_bytes) == mark)
+            if mark_of(source, size_bytes) != mark:
+                return None
+            closing.pop_all()
+            return source
     except NotRegularError:
         return None
     except OSError as error:
         if error.errno in files.ENVIRONMENT:
             raise
         return None
-
-
-def _copy_marked(place: Place, source: int, size_bytes: int, mark: Mark) -> int | None:
-    """The mark is looked for in the copy, which nobody can change any more."""
-    if not 0 < size_bytes <= MAX_DERIVATIVE_BYTES:
-        return None
-    return _copy(place, source, size_bytes, lambda memory: mark_of(memory, size_bytes) == mark)

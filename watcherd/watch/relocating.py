@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
-from watcherd.derivatives.memfds import pour
+from watcherd.derivatives.copying import copy
 from watcherd.derivatives.publish import discard, dress
 from watcherd.derivatives.renaming import At, Judgement, bring, sync_folder
 from watcherd.derivatives.standing import Standing, look, mark_of, open_regular
@@ -160,7 +160,7 @@ def _copy(place: Place, old: At, new: At, item: Displaced) -> Judgement:
         target = os.open(aside.name, _NEW, _PRIVATE, dir_fd=aside.directory)
         stack.callback(os.close, target)
         stack.callback(discard, aside)
-        pour(source, target, found.st_size, step=lambda: place.steps.at("write"))
+        copy(source, target, found.st_size, step=lambda: place.steps.at("write"))
         if mark_of(target, os.fstat(target).st_size) != item.mark:
             return Judgement.FOREIGN  # it changed under our hands: it is looked at anew
         dress(target, found)

@@ -14,12 +14,12 @@ from itertools import chain
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Derivative, Entry, Failed, Header, JobClass, Reason, Rejected, Rendered, Variant
-from watcherd.naming import Mark
+from watcherd.naming import Mark, Names
 from watcherd.pool.frames import Ended, Work
 from watcherd.queue import retry
 from watcherd.queue.jobqueue import Job
 from watcherd.settings import LimitSettings
-from watcherd.watch.hands import Fetch, Fetched, Item
+from watcherd.watch.hands import Collect, Fetch, Fetched, Item
 
 
 class Phase(StrEnum):
@@ -83,7 +83,15 @@ def mark_of(attempt: Attempt, variant: Variant) -> Mark:
 def item_of(attempt: Attempt, variant: Variant, fd: int, width: int, height: int) -> Item:
     """What the hands need to publish one derivative."""
     path = attempt.root.names.path_of(attempt.job.source.path, variant)
-    return Item(variant=variant.name, path=path, fd=fd, mark=mark_of(attempt, variant), width=width, height=height)
+    return Item(
+        variant=variant.name,
+        path=path,
+        fd=fd,
+        mark=mark_of(attempt, variant),
+        width=width,
+        height=height,
+        of_twin=attempt.reused,
+    )
 
 
 def items_of_twin(attempt: Attempt, descriptors: Sequence[int]) -> list[Item]:
@@ -142,6 +150,19 @@ def fetch_of(attempt: Attempt, max_bytes: int) -> Fetch:
         derivatives=tuple((variant.name, names.path_of(path, variant)) for variant in variants),
         elsewhere=tuple(elsewhere),
     )
+
+
+def collect_of(attempt: Attempt, twin: Entry, names: Names) -> Collect:
+    """What the hands of a twin's root are asked to bring; `names` are those of that root."""
+    known = {derivative.variant: derivative for derivative in twin.derivatives}
+    path_of = partial(names.path_of, twin.source.path)
+    items = tuple(
+        (path_of(v, layout=known[v.name].layout), mark_of(attempt, v), known[v.name].size_bytes) for v in attempt.wanted
+    )
+    root = attempt.root
+    is_local = root.keeps_identity and not root.network
+    mount = root.file_system if is_local and isinstance(root.file_system, int) else None
+    return Collect(ticket=attempt.ticket, items=items, mount=mount)
 
 
 def wants_other_decoder(job: Job, ledger: Ledger) -> bool:

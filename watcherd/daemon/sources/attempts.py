@@ -46,7 +46,6 @@ from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.watch.hands import (
     Broken,
-    Collect,
     Collected,
     Fault,
     Fetched,
@@ -266,13 +265,8 @@ class Attempts(InHand):
 
     def _collect(self, attempt: Attempt, twin: Entry) -> Effect:
         attempt.phase, attempt.twin = Phase.COLLECTING, twin
-        names = self._roots[twin.source.root].names
-        layouts = {derivative.variant: derivative.layout for derivative in twin.derivatives}
-        items = tuple(
-            (names.path_of(twin.source.path, v, layout=layouts.get(v.name)), one.mark_of(attempt, v))
-            for v in attempt.wanted
-        )
-        return AskHands(root=twin.source.root, request=Collect(ticket=attempt.ticket, items=items))
+        request = one.collect_of(attempt, twin, self._roots[twin.source.root].names)
+        return AskHands(root=twin.source.root, request=request)
 
     def _grant_or_not(self, attempt: Attempt, header: Header, moment: Moment) -> list[Effect]:
         if not self._admission.fits_at_all(header.memory_bytes):
