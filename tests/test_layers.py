@@ -23,12 +23,14 @@ BETWEEN_STAGES = {
         (f"watcherd.watch.{name}", "derivatives")
         for name in ("hands", "reading", "writing", "tidying", "making", "relocating", "following", "orphans", "noting")
     ),
+    ("watcherd.watch.salvaging", "derivatives"),
     ("watcherd.pool.worker", "imaging"),
     ("watcherd.pool.requests", "queue"),  # the library's pool retries as the daemon does
 }
 
 PURE = {
     *LEAVES,
+    *("watcherd.derivatives.wrecks", "watcherd.ledger.unsynced"),
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
     *(f"watcherd.service.{name}" for name in ("places", "texts", "steps", "plan", "removal")),
     *(f"watcherd.watch.{name}" for name in ("identity", "recognition", "modes", "sweeps", "foldertimes", "selection")),

@@ -65,6 +65,13 @@ class ModeWanted(StrEnum):
     SCAN = "scan"
 
 
+class Durability(StrEnum):
+    """Whether a derivative is on the disk before it has its name, or is brought there soon after."""
+
+    FULL = "full"
+    FAST = "fast"
+
+
 class Hidden(StrEnum):
     """Whether files and folders count whose names begin with a dot."""
 
@@ -182,6 +189,7 @@ class DaemonSettings:
     brake_grace_s: float = 604_800.0
     metrics_interval_s: float = 60.0
     drain_timeout_s: float = 60.0
+    durability: Durability = Durability.FULL
     quiet_hours: tuple[str, ...] = ()
     quiet_hours_allow: QuietWork = QuietWork.MANUAL
 

@@ -474,7 +474,7 @@ def test_a_later_version_s_ledger_is_refused(path: str) -> None:
 
 def test_an_older_version_s_ledger_is_not_for_readers(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Ledger.open(path).close()
-    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m006_next"))
+    monkeypatch.setattr("watcherd.ledger.opening.STEPS", (*STEPS, "m007_next"))
     with pytest.raises(LedgerTooOld):
         Ledger.open(path, read_only=True)
 

@@ -20,11 +20,13 @@ from watcherd.watch.hands import (
     Published,
     Remove,
     Removed,
-    Rename,
-    Renamed,
     Reply,
+    Salvage,
+    Salvaged,
     StatMany,
     Stats,
+    Sync,
+    Synced,
     discard,
 )
 
@@ -83,9 +85,10 @@ def test_each_request_has_its_reply(start: Start, tmp_path: Path) -> None:
         (fetch(2), Fetched),
         (Collect(ticket=3, items=((b"x", RIGHT, 1_000),)), Collected),
         (Publish(ticket=4, path=b"a.jpg", stamp=stamp, items=(item(b"t.jpg"),)), Published),
-        (Rename(ticket=5, pairs=((b"t.jpg", b"u.jpg"),)), Renamed),
-        (Remove(ticket=6, items=((b"u.jpg", 1, 1),)), Removed),
-        (Probe(ticket=7), Probed),
+        (Sync(ticket=5, folders=(b"",)), Synced),
+        (Salvage(ticket=6, suspects=()), Salvaged),
+        (Remove(ticket=7, items=((b"u.jpg", 1, 1),)), Removed),
+        (Probe(ticket=8), Probed),
     ]
     for ticket, (request, kind) in enumerate(requests, start=1):
         hands.submit(request)

@@ -27,6 +27,7 @@ from watcherd.daemon.roots.health import Health
 from watcherd.daemon.roots.mounting import MountTable
 from watcherd.daemon.roots.vigil import Vigil
 from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.sources.safety import Safety
 from watcherd.daemon.verbs.former import Former
 from watcherd.daemon.verbs.pauses import pause_verbs
 from watcherd.daemon.verbs.pausing import Pausing
@@ -37,7 +38,7 @@ from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Touched
+from watcherd.watch.hands import Salvaged, Synced, Touched
 from watcherd.watch.reports import Coverage, Felt, WatchFailed, Watching
 
 log = get_logger()
@@ -70,13 +71,14 @@ class Shell:
         )
         pace = Pace(core.totals)
         self._status = Status(core, workers=parts.workers, pace=pace, more=self._told)
+        self._safety = Safety(core, parts.loop.carry_out)
         parts.duties += [
             self._vigil,
             MetricsLine(core, parts.workers, lambda: self._reloads.last),
             self._health,
             self._service,
         ]
-        parts.duties += [self._ending, self._refitting, self._reloads, self._pausing, pace]
+        parts.duties += [self._ending, self._refitting, self._reloads, self._pausing, pace, self._safety]
         self._open_doors()
 
     def _open_doors(self) -> None:
@@ -100,6 +102,8 @@ class Shell:
         parts.core.scans.on_ended = self._vigil.scanned
         for kind in (Watching, WatchFailed, Coverage, Felt, Touched):
             loop.handle(kind, self._vigil.told)
+        loop.handle(Synced, self._safety.synced)
+        loop.handle(Salvaged, self._safety.salvaged)
         loop.handle(Signalled, self._signalled, in_stall=True)
         loop.handle(Request, self._requested(verbs), in_stall=True)
         loop.handle(Read, self._reloads.came)

@@ -10,6 +10,7 @@ content could still change (or end) between our look at it and the copy; see mem
 import errno
 import fcntl
 import os
+import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -45,6 +46,18 @@ def sealed_copy(source: int, size_bytes: int, *, step: Callable[[], object]) -> 
         seal(memory)
         unless_done.pop_all()
     return memory
+
+
+def checksum(descriptor: int, *, step: Callable[[], object] = lambda: None) -> int:
+    """The CRC-32 of all that is in a file. `step` is called before each chunk. Raises OSError as the system does."""
+    done = total = 0
+    while True:
+        step()
+        data = os.pread(descriptor, CHUNK_BYTES, done)
+        if not data:
+            return total
+        total = zlib.crc32(data, total)
+        done += len(data)
 
 
 def seal(memory: int) -> None:

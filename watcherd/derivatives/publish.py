@@ -4,18 +4,19 @@ Responsible for: the temporary file, its mode and owner, the order of write, syn
 Not responsible for: the way to the folders (they come open), pictures, the ledger, deciding what should be made.
 
 The order is what survived power cuts (ext4, measured): write, fsync the file, rename, fsync the folder. Whatever is
-less left a visible file of 0 bytes. All derivatives of one source go through each step together.
+less left a visible file of 0 bytes. All derivatives of one source go through each step together. What is not to wait
+for the disk leaves out both syncs, and tells the sums of the bytes instead, by which a repeat can tell what was lost.
 """
 
 import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from watcherd.derivatives.copying import copy
-from watcherd.derivatives.memfds import is_sealed, pour
+from watcherd.derivatives.memfds import checksum, is_sealed, pour
 from watcherd.derivatives.renaming import At, Judgement, bring, judge, sync_folder
 from watcherd.derivatives.standing import Standing, look, mark_of
 from watcherd.model import Derivative, Disturbed, Outcome
@@ -53,6 +54,7 @@ class Item:
 class Terms:
     """How a batch is published: named by `temporary`, dressed as `like` (the source), only while `hindrance` is None.
 
+    `durable`: it is on the disk before it has its name, and so has the name been when that is told.
     `step` hears the name of each system call before it is made.
     """
 
@@ -60,15 +62,20 @@ class Terms:
     temporary: Callable[[], bytes]
     hindrance: Callable[[], Outcome | None]
     step: Callable[[str], object]
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All that now stands as it should; which variants of it stood there before; the paths that others hold."""
+    """All that now stands as it should; which variants of it stood there before; the paths that others hold.
+
+    `checksums`: by variant, of what is perhaps not on the disk yet; none where it is.
+    """
 
     derivatives: tuple[Derivative, ...]
     adopted: tuple[str, ...]
     taken: tuple[bytes, ...]
+    checksums: tuple[tuple[str, int], ...] = ()
 
 
 def defect(item: Item) -> str | None:
@@ -107,7 +114,7 @@ def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome
                 drafts.append(_Draft(directory, item, terms))
                 if not drafts[-1].is_right():
                     return Disturbed()
-        for draft in drafts:
+        for draft in drafts if terms.durable else ():
             draft.finish()
         terms.step("stat")
         hindrance = terms.hindrance()
@@ -115,13 +122,18 @@ def publish(batch: Sequence[tuple[int, Item]], terms: Terms) -> Result | Outcome
             return hindrance
         for draft in drafts:
             draft.appear(tally)
-        terms.step("fsync_folder")
-        for directory in {directory for directory, item in batch if item.variant in tally.derivatives}:
-            sync_folder(directory)
+        settled = [(directory, item) for directory, item in batch if item.variant in tally.derivatives]
+        if terms.durable:
+            terms.step("fsync_folder")
+            for directory in {directory for directory, _ in settled}:
+                sync_folder(directory)
     finally:
         for draft in drafts:
             draft.close()
-    return tally.result(item.variant for _, item in batch)
+    result = tally.result(item.variant for _, item in batch)
+    if terms.durable:
+        return result
+    return replace(result, checksums=tuple((item.variant, checksum(item.fd)) for _, item in settled))
 
 
 def remove(at: At, *, size_bytes: int, mtime_ns: int) -> bool:

@@ -13,12 +13,13 @@ passes. Where the disk is full, SQLite takes them back at their commit: their st
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from watcherd.ledger import unsynced
 from watcherd.ledger.errors import LedgerFull, translated
 from watcherd.ledger.location import require_local
 from watcherd.ledger.opening import check, connect, identity, prepare
@@ -209,6 +210,39 @@ class Ledger(Queries):
         sql = "UPDATE directory SET listing = ?, done = ?, ignored = ? WHERE id = ?"
         self._write(sql, digest, done, ignored, number)
 
+    # -- what is perhaps not on the disk yet
+
+    def unsynced(self, root: int) -> list[unsynced.Unsynced]:
+        """The sources of a root whose derivatives are in doubt, in the order in which they came to be so."""
+        return [unsynced.row_from(row) for row in self._rows(unsynced.SELECT, root)]
+
+    def note_begun(self, source: Source) -> None:
+        """An attempt begins that will not wait for the disk."""
+        self._begin()
+        self._write(unsynced.INSERT, source.root, source.path, 1, "")
+
+    def note_written(self, source: Source, checksums: Mapping[str, int]) -> None:
+        """Derivatives were written and are perhaps not on the disk: by variant, the CRC-32 of their bytes."""
+        self._begin()
+        row = self._run(unsynced.SELECT_WRITTEN, source.root, source.path).fetchone()
+        before = unsynced.checksums_from(row[0]) if row is not None else {}
+        self._write(unsynced.INSERT, source.root, source.path, 0, unsynced.text_of({**before, **checksums}))
+
+    def drop_begun(self, source: Source) -> None:
+        """That attempt has ended."""
+        self._begin()
+        self._write(unsynced.DELETE_BEGUN, source.root, source.path)
+
+    def drop_unsynced(self, number: int) -> None:
+        """What a row stands for is on the disk."""
+        self._begin()
+        self._write(unsynced.DELETE, number)
+
+    def move_unsynced(self, old: Source, new: Source) -> None:
+        """A source has another path, and its derivatives with it."""
+        self._begin()
+        self._write(unsynced.MOVE, new.root, new.path, old.root, old.path)
+
     # -- roots, variants, contents
 
     def root_id(self, path: bytes) -> int:
@@ -226,8 +260,9 @@ class Ledger(Queries):
         self._recent.clear()
         self._known_directories.clear()
         self._write("DELETE FROM derivative WHERE source IN (SELECT id FROM source WHERE root = ?)", root)
-        for table, column in (("source", "root"), ("directory", "root"), ("layout", "root"), ("root", "id")):
-            self._write(f"DELETE FROM {table} WHERE {column} = ?", root)  # noqa: S608  names of ours
+        for table in ("source", "directory", "layout", "unsynced"):
+            self._write(f"DELETE FROM {table} WHERE root = ?", root)  # noqa: S608  names of ours
+        self._write("DELETE FROM root WHERE id = ?", root)
 
     def set_identity(self, root: int, identity: str) -> None:
         """Remember by what a root is known again."""

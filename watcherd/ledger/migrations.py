@@ -8,6 +8,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from watcherd.ledger.schema import FIRST_CONTACT, FIRST_SCHEMA, LAYOUTS, MOUNTS, MOVES
+from watcherd.ledger.unsynced import TABLE
 
 MIGRATION_SET = "watcherd"
 
@@ -46,4 +47,11 @@ def m004_layouts(db: Database) -> None:
 def m005_mounts(db: Database) -> None:
     """The mount points below a root."""
     for statement in MOUNTS:
+        db.execute(statement)
+
+
+@migrations()
+def m006_unsynced(db: Database) -> None:
+    """Derivatives that are perhaps not on the disk yet."""
+    for statement in TABLE:
         db.execute(statement)

@@ -11,7 +11,7 @@ failing sources in the order of recording.
 `tally` is kept by triggers, so that counting a million sources reads a dozen rows.
 """
 
-STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact", "m004_layouts", "m005_mounts")
+STEPS = ("m001_first_schema", "m002_moves", "m003_first_contact", "m004_layouts", "m005_mounts", "m006_unsynced")
 """The migrations, in order: a ledger that knows others was written by a later version."""
 
 FIRST_SCHEMA = (

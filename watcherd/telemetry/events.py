@@ -77,6 +77,12 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "mount.away", "root directory", "A disk below a root is not mounted, or another is; what lies on it is kept."),
     (_I, "mount.back", "root directory", "A disk below a root is mounted again; a scan follows."),
     (_W, "root.contested", "root pid uid hint", "Another user's process has a name that is to keep daemons apart."),
+    (
+        _I,
+        "root.salvaged",
+        "root derivatives lost",
+        "Derivatives that were perhaps not on the disk at the last end were looked at; those lost are made again.",
+    ),
     (_W, "root.emptied", "root", "Nothing is where the ledger knows of something: it counts as not mounted."),
     (_I, "root.doubt", "root directory reason", "Events may have been lost; a scan follows."),
     (

@@ -2,7 +2,7 @@
 
 Responsible for: the queue of requests, the threads, one reply to each request (whatever happens), and telling how long
 a call has not come back. Not responsible for: what the requests do (`reading.py`, `writing.py`, `tidying.py`,
-`relocating.py`, `following.py`), what follows from a call that hangs (`roots.py`).
+`relocating.py`, `following.py`, `salvaging.py`), what follows from a call that hangs (`roots.py`).
 
 A thread that hangs in the kernel cannot be ended. All are daemon threads and none is ever joined: such a thread costs
 its root one pair of hands, and the program can end nevertheless.
@@ -22,15 +22,16 @@ from queue import Empty, SimpleQueue
 from typing import assert_never
 
 from watcherd.derivatives.publish import Item
-from watcherd.watch import following, orphans, reading, relocating, sighting, tidying, writing
+from watcherd.watch import following, orphans, reading, relocating, salvaging, sighting, tidying, writing
 from watcherd.watch.following import Follow, Followed
 from watcherd.watch.noting import Annotate, Annotated, annotate
 from watcherd.watch.orphans import FindOrphans, OrphansFound
 from watcherd.watch.place import Fault, Place, Refused, Steps
 from watcherd.watch.reading import Collect, Collected, Fetch, Fetched, Found, StatMany, Stats
 from watcherd.watch.relocating import Displaced, Relocate, Relocated
+from watcherd.watch.salvaging import Salvage, Salvaged, Sync, Synced
 from watcherd.watch.sighting import Recognise, Recognised
-from watcherd.watch.tidying import Fate, Remove, Removed, Rename, Renamed
+from watcherd.watch.tidying import Fate, Remove, Removed
 from watcherd.watch.writing import Probe, Probed, Publish, Published, Touch, Touched
 
 __all__ = [
@@ -63,12 +64,14 @@ __all__ = [
     "Relocated",
     "Remove",
     "Removed",
-    "Rename",
-    "Renamed",
     "Reply",
     "Request",
+    "Salvage",
+    "Salvaged",
     "StatMany",
     "Stats",
+    "Sync",
+    "Synced",
     "Touch",
     "Touched",
     "discard",
@@ -91,7 +94,6 @@ Request = (
     | Collect
     | Publish
     | Remove
-    | Rename
     | Relocate
     | Follow
     | FindOrphans
@@ -99,6 +101,8 @@ Request = (
     | Probe
     | Recognise
     | Touch
+    | Sync
+    | Salvage
 )
 Reply = (
     Stats
@@ -106,7 +110,6 @@ Reply = (
     | Collected
     | Published
     | Removed
-    | Renamed
     | Relocated
     | Followed
     | OrphansFound
@@ -117,6 +120,8 @@ Reply = (
     | Refused
     | Fault
     | Broken
+    | Synced
+    | Salvaged
 )
 
 
@@ -210,8 +215,6 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = writing.publish(place, request)
         case Remove():
             reply = tidying.remove(place, request)
-        case Rename():
-            reply = tidying.rename(place, request)
         case Relocate():
             reply = relocating.relocate(place, request)
         case Follow():
@@ -226,6 +229,8 @@ def carry_out(place: Place, request: Request) -> Reply:
             reply = sighting.look(place, request)
         case Touch():
             reply = writing.touch(place, request)
+        case Sync() | Salvage():
+            reply = salvaging.carry_out(place, request)
         case _:
             assert_never(request)
     return reply

@@ -30,23 +30,31 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """Publish the derivatives of the source at `path`, if it still has this stamp. The items' descriptors go along."""
+    """Publish the derivatives of the source at `path`, if it still has this stamp. The items' descriptors go along.
+
+    `durable`: they are on the disk when that is told.
+    """
 
     ticket: int
     path: bytes
     stamp: Stamp
     items: tuple[Item, ...]
+    durable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What stands now (`adopted`: the variants of it that stood there before), and the paths that others hold."""
+    """What stands now (`adopted`: the variants of it that stood there before), and the paths that others hold.
+
+    `checksums`: by variant, the CRC-32 of what is perhaps not on the disk yet.
+    """
 
     root: int
     ticket: int
     derivatives: tuple[Derivative, ...]
     adopted: tuple[str, ...]
     taken: tuple[bytes, ...]
+    checksums: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +122,7 @@ def publish(place: Place, request: Publish) -> Published | Refused | Fault:
         derivatives=result.derivatives,
         adopted=result.adopted,
         taken=result.taken,
+        checksums=result.checksums,
     )
 
 
@@ -146,7 +155,13 @@ def _publish_once(place: Place, request: Publish) -> publishing.Result | Outcome
             return None if isinstance(again, os.stat_result) else again
 
         batch = [(folders[files.split(item.path)[0]], item) for item in request.items]
-        terms = Terms(like=like, temporary=_temporary(place), hindrance=hindrance, step=place.steps.at)
+        terms = Terms(
+            like=like,
+            temporary=_temporary(place),
+            hindrance=hindrance,
+            step=place.steps.at,
+            durable=request.durable,
+        )
         return publishing.publish(batch, terms)
 
 

@@ -18,10 +18,11 @@ from watcherd.daemon.ending import Ending
 from watcherd.daemon.reload.reach import REACH, Reach
 from watcherd.daemon.reporting.metrics_line import MetricsLine
 from watcherd.daemon.signals import Signalled
-from watcherd.model import ChangeKind, Incomplete, Reason, Rejected, State
+from watcherd.daemon.sources.safety import Safety
+from watcherd.model import ChangeKind, Incomplete, Reason, Rejected, Source, State
 from watcherd.pool.sizing import address_space
 from watcherd.pool.slots import Idle, Resting
-from watcherd.settings import LogFormat, LogLevel, ModeWanted, QuietWork
+from watcherd.settings import Durability, LogFormat, LogLevel, ModeWanted, QuietWork
 from watcherd.watch.hands import Fetch
 from watcherd.watch.reports import Manner
 
@@ -402,6 +403,16 @@ def test_a_sweep_reads_so_many_entries_a_second(tmp_path: Path) -> None:
                 (folder / f"{name}.txt").touch()
         daemon.reload(daemon={"scan_rate": 0})  # 220 s by the rate before
         daemon.scan_files()
+
+
+@shows("daemon.durability")
+def test_derivatives_wait_for_the_disk_or_do_not(tmp_path: Path) -> None:
+    with running(tmp_path) as daemon:
+        safety = Safety(daemon.core, lambda _: None)
+        assert not safety.begun(Source(daemon.root, b"a.jpg"))
+        daemon.reload(daemon={"durability": Durability.FAST})
+        assert safety.begun(Source(daemon.root, b"a.jpg"))
+        assert [row.source.path for row in daemon.ledger.unsynced(daemon.root)] == [b"a.jpg"]
 
 
 @shows("daemon.metrics_interval_s")

@@ -29,7 +29,7 @@ _LIVE_SECTIONS = {
     "retry": "max_faults max_interruptions first_delay_s max_delay_s",
     "daemon": (
         "rescan_interval_s forget_after_s metrics_interval_s drain_timeout_s quiet_hours quiet_hours_allow"
-        " brake_share brake_floor brake_grace_s scan_rate full_scan_interval_s"
+        " brake_share brake_floor brake_grace_s scan_rate full_scan_interval_s durability"
     ),
     "log": "format level",
 }

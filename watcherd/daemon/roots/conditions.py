@@ -9,7 +9,7 @@ table says so at once, without a touch; the hands do when they open it.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from watcherd.daemon.effects import AskHands, AskScanner, Bind, Effect, Moment, WatchAnew, WatchedRoot
@@ -49,6 +49,8 @@ class Conditions:
         self._told_away: set[int] = set()
         self.troubled: dict[int, str] = {}
         """Roots that were not online at some time since the start, with the reason."""
+        self.welcome: Callable[[int, Moment], list[Effect]] = self.present
+        """What follows when a root was recognised; until it has come to `present`, nothing is done there."""
         for root in roots.values():
             self.add(root)
 
@@ -148,7 +150,7 @@ class Conditions:
         if item.sight.verdict is not Verdict.ROOT:
             reason = REASONS[item.sight.verdict]
             return self._event(root_states.Identity(root=item.root, present=False, reason=reason), moment)
-        return [*self._settle_in(item.root, item.sight.file_system), *self.present(item.root, moment)]
+        return [*self._settle_in(item.root, item.sight.file_system), *self.welcome(item.root, moment)]
 
     def _settle_in(self, number: int, seen: mounts.FileSystem | None) -> list[Effect]:
         if seen is None:

@@ -10,16 +10,27 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import chain
+from typing import Protocol
 
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, Failed, Header, JobClass, Reason, Rejected, Rendered, Variant
+from watcherd.model import Derivative, Entry, Failed, Header, JobClass, Reason, Rejected, Rendered, Source, Variant
 from watcherd.naming import Mark, Names
 from watcherd.pool.frames import Ended, Work
 from watcherd.queue import retry
 from watcherd.queue.jobqueue import Job
 from watcherd.settings import LimitSettings
 from watcherd.watch.hands import Collect, Fetch, Fetched, Item
+
+
+class Safekeeping(Protocol):
+    """Hears of attempts whose derivatives need not be on the disk at once (`safety.py`)."""
+
+    def begun(self, source: Source) -> bool:
+        """Whether an attempt that begins is one of these."""
+
+    def ended(self, attempt: "Attempt") -> None:
+        """One of these has ended."""
 
 
 class Phase(StrEnum):
@@ -71,6 +82,9 @@ class Attempt:
     bytes_out: int = 0
     notes: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    relaxed: bool = False
+    """Its derivatives are published without waiting for the disk; `checksums` then tells, by variant, their bytes."""
+    checksums: tuple[tuple[str, int], ...] = ()
 
 
 def mark_of(attempt: Attempt, variant: Variant) -> Mark:

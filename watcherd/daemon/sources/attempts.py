@@ -19,7 +19,7 @@ from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect,
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.roots import relocations
 from watcherd.daemon.sources import attempt as one
-from watcherd.daemon.sources.attempt import Attempt, Phase
+from watcherd.daemon.sources.attempt import Attempt, Phase, Safekeeping
 from watcherd.daemon.sources.in_hand import InHand
 from watcherd.daemon.sources.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
@@ -90,6 +90,8 @@ class Attempts(InHand):
         self._is_online = is_online
         self._tickets = tickets
         self.pids: dict[int, int] = {}
+        self.safety: Safekeeping | None = None
+        """Told of attempts, where derivatives need not be on the disk at once."""
         self._now = 0.0
 
     def lay_down_all(self) -> None:
@@ -152,6 +154,7 @@ class Attempts(InHand):
         attempt.phase, attempt.slot, attempt.worker = Phase.IDENTIFYING, slot, self.pids.get(slot, 0)
         # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
         self._ledger.begin_attempt(attempt.job.source)
+        attempt.relaxed = self.safety is not None and self.safety.begun(attempt.job.source)
         attempt.other_decoder = one.wants_other_decoder(attempt.job, self._ledger)
         work = one.work_of(attempt, attempt.fetched, self._force.settings.limits)
         timeout_s = identify_timeout_s(self._force.settings.pool, attempt.fetched.stamp.size_bytes)
@@ -195,6 +198,7 @@ class Attempts(InHand):
         attempt.publish_s = moment.now - attempt.publishing_since
         attempt.right += relocations.arrived(attempt, reply.derivatives)
         attempt.taken += reply.taken
+        attempt.checksums = reply.checksums
         attempt.bytes_out = sum(derivative.size_bytes for derivative in reply.derivatives)
         return self._conclude(attempt, Reused() if attempt.reused else Rendered(), moment)
 
@@ -229,7 +233,11 @@ class Attempts(InHand):
         attempt.phase, attempt.publishing_since = Phase.PUBLISHING, moment.now
         attempt.made = tuple(item.variant for item in items)
         request = Publish(
-            ticket=attempt.ticket, path=attempt.job.source.path, stamp=attempt.fetched.stamp, items=tuple(items)
+            ticket=attempt.ticket,
+            path=attempt.job.source.path,
+            stamp=attempt.fetched.stamp,
+            items=tuple(items),
+            durable=not attempt.relaxed,
         )
         return [AskHands(root=attempt.root.number, request=request)]
 
@@ -368,6 +376,8 @@ class Attempts(InHand):
         del self._by_ticket[attempt.ticket]
         del self._by_source[attempt.job.source]
         self._admission.release(attempt.ticket)
+        if self.safety is not None and attempt.relaxed:
+            self.safety.ended(attempt)
         if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
             del self._digests[attempt.digest]
         for job in self._parking.leave(partial(self._acceptable, first=self._first())):

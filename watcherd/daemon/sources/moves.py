@@ -262,6 +262,7 @@ class Moves:
             before, source=arrival.source, stamp=arrived.stamp, derivatives=arrived.derivatives, gone_at_s=None
         )
         self._ledger.record(known)
+        self._ledger.move_unsynced(before.source, arrival.source)
         if self.ways is not None:
             self.ways.replaced(arrival.source)
         log.info(
