@@ -2,18 +2,19 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.watch.test_scanner import EARLIER_RUN, INSTANCE, PATIENCE_S, RUN, WANTED, Bench
+from tests.watch.test_scanner import EARLIER_RUN, INSTANCE, PATIENCE_S, RUN, WANTED, Bench, Opened
 from watcherd.naming import SIBLING, UNUSED, Layout, Names, temporary_name
 from watcherd.watch import trees
 from watcherd.watch.aside import Aside
 from watcherd.watch.listing import MOST_FILES, Listing
-from watcherd.watch.reports import ScanResult
+from watcherd.watch.reports import Manner, ScanResult
 
 HIDDEN = Layout(folder=b".derivatives", number=1)
 
@@ -68,6 +69,30 @@ def test_a_derivative_that_went_from_its_own_folder_is_noticed_in_a_folder_at_re
         thumbnail.parent.rmdir()
 
     assert aside.scan().found == [b"sub/a.jpg"]
+
+
+@pytest.mark.parametrize("harm", ["removed", "stranger", "folder removed"])
+def test_a_quick_sweep_sees_what_comes_and_goes_in_a_derivatives_folder(
+    aside: Bench, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    for path in (b"a.jpg", b"sub/b.jpg"):
+        aside.done(path)
+    now = time.time_ns
+    monkeypatch.setattr("watcherd.watch.walk.time.time_ns", lambda: now() + 3600 * 1_000_000_000)
+    aside.settle_listings(aside.scan())
+    aside.scan(manner=Manner.SWEEP)
+    opened = Opened(monkeypatch)
+    assert (aside.scan(manner=Manner.QUICK_SWEEP).changes, opened.names) == ([], [])
+
+    thumbnail = folder_of(aside, b"sub") / "b.jpg.thumbnail.jpg"
+    if harm == "stranger":
+        thumbnail.with_name("new.jpg").touch()
+    else:
+        thumbnail.unlink()
+    if harm == "folder removed":
+        thumbnail.parent.rmdir()
+    assert aside.scan(manner=Manner.QUICK_SWEEP).found == ([] if harm == "stranger" else [b"sub/b.jpg"])
+    assert b"sub" in opened.names
 
 
 def test_nothing_is_missing_where_the_derivatives_folder_cannot_be_read(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,10 @@ from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.reports import Found, Listed, Manner, ScanEnded, ScannerFailed, ScanResult, Stray
 from watcherd.watch.scanner import UNANSWERED_BATCHES, Pace, Request, Scanner, merged
 from watcherd.watch.selection import Selection
-from watcherd.watch.walk import Reader, Walk
+from watcherd.watch.walk import Walk
+
+if TYPE_CHECKING:
+    from watcherd.watch.folder import Reader
 
 PATIENCE_S = 20.0
 INSTANCE, RUN, EARLIER_RUN = "0123abcd", "00000002", "00000001"
@@ -651,13 +654,13 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.names: list[bytes] = []
-        read = Walk._read
+        really = Walk._open
 
-        def reading(walk: Walk, directory: bytes) -> Any:
+        def opening(walk: Walk, directory: bytes) -> int | None:
             self.names.append(directory)
-            return read(walk, directory)
+            return really(walk, directory)
 
-        monkeypatch.setattr(Walk, "_read", reading)
+        monkeypatch.setattr(Walk, "_open", opening)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from watcherd.naming import UNUSED, Names
 from watcherd.watch import files, trees
+from watcherd.watch.foldertimes import NOWHERE, Times
 from watcherd.watch.listing import Listing
 
 
@@ -45,21 +46,35 @@ class Aside:
         """
         with self.opened(directory, beside) as descriptor:
             if descriptor is None:
-                return Listing() if self._tree is not None or self._names.layout.folder else None
+                return None if self._way(directory) is None else Listing()
             return self._list(descriptor)
 
     @contextmanager
     def opened(self, directory: bytes, beside: Listing) -> Iterator[int | None]:
         """The open folder itself; None where it is not there, or is the folder of the sources. Raises OSError."""
+        way = self._way(directory)
+        if way is None or (self._tree is None and self._names.layout.folder not in beside.folders):
+            yield None
+        else:
+            with _opened(*way) as descriptor:
+                yield descriptor
+
+    def times(self, directory: bytes) -> tuple[Times, ...]:
+        """That folder's times; those of one that is not there, or cannot be looked at, are `NOWHERE`."""
+        way = self._way(directory)
+        if way is None:
+            return ()
+        try:
+            return (files.times_of(os.stat(way[1] or b".", dir_fd=way[0], follow_symlinks=False)),)
+        except OSError:  # whoever reads it will say why
+            return (NOWHERE,)
+
+    def _way(self, directory: bytes) -> tuple[int, bytes] | None:
+        """Where that folder is: below which open one, by which path. None: it is the folder of the sources."""
         layout = self._names.layout
         if self._tree is not None:
-            with _opened(self._tree, layout.folder_of(directory)[len(layout.tree) + 1 :]) as descriptor:
-                yield descriptor
-        elif layout.folder and layout.folder in beside.folders:
-            with _opened(self._root, layout.folder_of(directory)) as descriptor:
-                yield descriptor
-        else:
-            yield None
+            return self._tree, layout.folder_of(directory)[len(layout.tree) + 1 :]
+        return (self._root, layout.folder_of(directory)) if layout.folder else None
 
     def all(self, directory: bytes, beside: Listing, now: Listing | None) -> Iterator[tuple[bytes, Listing]]:
         """(path, what it holds) of each folder for derivatives of a folder's sources, by the layouts of now and before.

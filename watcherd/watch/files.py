@@ -16,6 +16,7 @@ import struct
 from contextlib import ExitStack
 
 from watcherd.model import Stamp
+from watcherd.watch.foldertimes import Times
 from watcherd.watch.mounts import mount_number
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -108,6 +109,11 @@ def stamp_of(found: os.stat_result) -> Stamp:
         inode=found.st_ino,
         nlink=found.st_nlink,
     )
+
+
+def times_of(found: os.stat_result) -> Times:
+    """What tells in a folder's stat that something in it has changed."""
+    return Times(mtime_ns=found.st_mtime_ns, ctime_ns=found.st_ctime_ns, inode=found.st_ino, device=found.st_dev)
 
 
 def is_regular(found: os.stat_result) -> bool:

@@ -7,6 +7,8 @@ A file that is made, removed or renamed changes the modification time of its fol
 for its times and nothing more. It does not see a file that is written in place: events tell of those, and full sweeps.
 A time proves nothing while it is so young that a change in the same tick of the file system's clock could hide behind
 it, so it is remembered only some seconds later. Kept in memory alone: the first sweep of a run is a full one.
+
+Where derivatives have a folder for themselves, the times of that one count with those of their sources' folder.
 """
 
 import hashlib
@@ -26,6 +28,10 @@ class Times(NamedTuple):
     ctime_ns: int
     inode: int
     device: int
+
+
+NOWHERE = Times(0, 0, 0, 0)
+"""Of a folder that is not there."""
 
 
 class FolderTimes:
@@ -49,16 +55,19 @@ class FolderTimes:
         """Whether what is remembered was seen by these wishes."""
         return recipe_set == self._recipe_set
 
-    def unchanged(self, directory: bytes, times: Times) -> list[bytes] | None:
-        """The names of a folder's sub-folders if nothing has changed in it, None if that is not known."""
+    def unchanged(self, directory: bytes, times: Sequence[Times]) -> list[bytes] | None:
+        """The names of a folder's sub-folders if nothing has changed in it, None if that is not known.
+
+        `times`: its own, and those of the folder that its derivatives have for themselves.
+        """
         known = self._folders.get(directory)
         if known is None or known[:8] != _digest(times):
             return None
         return known[8:].split(b"/") if len(known) > 8 else []
 
-    def note(self, directory: bytes, times: Times, names: Sequence[bytes], now_ns: int) -> None:
+    def note(self, directory: bytes, times: Sequence[Times], names: Sequence[bytes], now_ns: int) -> None:
         """Remember a folder in which all is at rest, as it was when it began to be read; `now_ns`: the wall clock."""
-        is_ripe = max(times.mtime_ns, times.ctime_ns) + RIPE_NS <= now_ns
+        is_ripe = max(max(one.mtime_ns, one.ctime_ns) for one in times) + RIPE_NS <= now_ns
         if not is_ripe or (len(self._folders) >= self._most and directory not in self._folders):
             self._folders.pop(directory, None)
             return
@@ -73,5 +82,5 @@ class FolderTimes:
         self._folders.pop(directory, None)
 
 
-def _digest(times: Times) -> bytes:
-    return hashlib.blake2b(b"%d %d %d %d" % times, digest_size=8).digest()
+def _digest(times: Sequence[Times]) -> bytes:
+    return hashlib.blake2b(b",".join(b"%d %d %d %d" % one for one in times), digest_size=8).digest()

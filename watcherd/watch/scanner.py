@@ -24,11 +24,12 @@ from typing import NamedTuple
 
 from watcherd.model import Change, JobClass, State
 from watcherd.watch.compare import Judge, Wanted
+from watcherd.watch.folder import OPEN_FOLDER, Reader, Rules
 from watcherd.watch.listing import MOST_FILES, Stopped
 from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
 from watcherd.watch.selection import Selection
-from watcherd.watch.walk import OPEN_FOLDER, Memory, Reader, Rules, Walk
+from watcherd.watch.walk import Memory, Walk
 
 UNANSWERED_BATCHES = 4
 """How many reports of changes the loop may be behind before the scanner waits."""
@@ -217,17 +218,18 @@ class Scanner:
         return self._memory
 
     def _end(self, request: Request, walk: Walk | None, result: ScanResult, number: int) -> None:
+        seen = walk.folders if walk else None
         self._post(
             ScanEnded(
                 root=self._root,
                 directory=request.directory,
                 ticket=request.ticket,
                 result=result,
-                directories=walk.directories if walk else 0,
-                sources=walk.sources if walk else 0,
-                unchanged=walk.by_state[State.DONE] if walk else 0,
-                by_state=dict(walk.by_state) if walk else {},
-                errors=tuple(walk.errors) if walk else (),
+                directories=seen.directories if seen else 0,
+                sources=seen.sources if seen else 0,
+                unchanged=seen.by_state[State.DONE] if seen else 0,
+                by_state=dict(seen.by_state) if seen else {},
+                errors=tuple(seen.errors) if seen else (),
                 errno=number,
                 identity=walk.identity if walk else "",
                 is_quick=request.manner is Manner.QUICK_SWEEP,
