@@ -86,7 +86,7 @@ def _names(folder: int, after: bytes, upto: bytes | None, stopped: Callable[[], 
     """The first names behind `after`, and not behind `upto`: all of them, or some `most`."""
     kept: list[bytes] = []
     for entries in blocks_of(folder, stopped):
-        names = encoded("\0".join([entry.name for entry in entries if _may_be_file(entry)])).split(b"\0")
+        names = encoded("\0".join(_files(entries))).split(b"\0")
         kept += [name for name in names if after < name and (upto is None or name <= upto)]
         if len(kept) > 2 * most:
             kept, upto = _first(kept, upto, most)
@@ -105,11 +105,12 @@ def _first(names: list[bytes], upto: bytes | None, most: int) -> _Names:
     return _Names(names[:most], last)
 
 
-def _may_be_file(entry: "os.DirEntry[str]") -> bool:
+def _files(entries: "list[os.DirEntry[str]]") -> list[str]:
+    """The names of those that are files, or may be: whoever looks at these will say why they cannot be told."""
     try:
-        return entry.is_file(follow_symlinks=False)
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
     except OSError:
-        return True  # whoever looks at it will say why not
+        return [entry.name for entry in entries]
 
 
 def _page(descriptor: int, names: list[bytes], after: bytes, upto: bytes | None, stopped: Callable[[], bool]) -> Page:
