@@ -117,15 +117,18 @@ class Walk:
             self._times.drop(directory)
             return []
         try:
-            return self._look(directory, descriptor)
+            below, entries = self._look(directory, descriptor)
         finally:
             os.close(descriptor)
+        self._outlet.breathe(entries)
+        return below
 
-    def _look(self, directory: bytes, descriptor: int) -> list[bytes]:
+    def _look(self, directory: bytes, descriptor: int) -> tuple[list[bytes], int]:
+        """Compare an open folder. Gives the sub-folders, and how many entries were read."""
         found = self._read(directory, descriptor)
         if found is None:
             self._times.drop(directory)
-            return []
+            return [], 1
         listing, times = found
         has_text = ignorefiles.NAME in listing.own
         self._take_text(directory, ignorefiles.read(self._descriptor, directory) if has_text else None)
@@ -136,8 +139,7 @@ class Walk:
             self._times.note(directory, times, names, time.time_ns())
         else:
             self._times.drop(directory)
-        self._outlet.breathe(1 + listing.files)
-        return below
+        return below, 1 + listing.files
 
     def _take_text(self, directory: bytes, text: bytes | None) -> None:
         """Note a folder's `.watcherdignore`. Where it has changed, what was at rest below it may need a look."""
@@ -162,7 +164,7 @@ class Walk:
         return [joined(directory, name) for name in names]
 
     def _open(self, directory: bytes) -> int | None:
-        """A folder's descriptor. None where it has vanished (what was known in it is then reported) or is unreadable."""
+        """Open a folder. None where it has vanished (what was known in it is then reported) or is unreadable."""
         try:
             return os.open(directory or b".", OPEN_FOLDER, dir_fd=self._descriptor)
         except OSError as error:
