@@ -59,6 +59,8 @@ def test_a_disk_below_a_root_that_is_unmounted_and_mounted_again_loses_nothing(
     daemon_of(daemon).start().rested(sources=MANY + 3)
     disk.unmount()
     daemon.wait_for("mount.away", within_s=5, where=lambda line: line["directory"] == "mnt")
+    told = command("status", "--state-dir", daemon.state).stdout
+    assert "; its disk is away: mnt" in told, told
     put(watched / "local" / "meanwhile.jpg", jpeg(700))
     put(watched / "mnt" / "misplaced.jpg", jpeg(701))
     scanned_whole(daemon)

@@ -153,3 +153,20 @@ def test_a_root_that_is_not_there_is_told_of_and_not_forgotten(kept: Kept) -> No
     assert f"{kept.photos} is not there" in result.output
     with kept.ledger() as ledger:
         assert len(ledger.roots()) == 1
+
+
+def test_a_disk_that_will_not_come_back_is_given_up_by_its_folder(kept: Kept) -> None:
+    with kept.ledger() as ledger:
+        (root,) = ledger.roots()
+        ledger.set_mount(root, b"card", "uuid=1")
+        ledger.commit()
+    card = str(kept.photos / "card")
+
+    assert f"{card}: what lay on the disk there would count" in prune(kept, "--root", card, "--dry-run").output
+    with kept.ledger() as ledger:
+        assert ledger.mounts(root) == {b"card": "uuid=1"}
+    result = prune(kept, "--root", card)
+    assert (result.exception, result.return_value) == (None, Exit.OK)
+    with kept.ledger() as ledger:
+        assert ledger.mounts(root) == {}
+    assert kept.names() == ALL

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from watcherd.cli.status_text import length, overall_text, queue_text
 from watcherd.daemon.reporting.status import Status
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Reason, Source, State
+from watcherd.watch.mountpoints import PointSeen
 
 LEDGER: dict[str, Any] = {
     "sources": {"done": 12_345, "rejected": 3, "pending": 0},
@@ -66,6 +68,17 @@ def test_a_root_that_is_away_says_why_and_how_it_is_seen(world: World) -> None:
 
     assert "[offline: " in line
     assert "scan (its watches are not in place yet)" in line
+
+
+def test_a_disk_below_a_root_that_is_not_mounted_is_named(world: World) -> None:
+    seen = PointSeen(root=world.root, directory=b"card\n", identity="", is_there=False)
+    world.report(seen)
+    world.settle_down()
+    (line,) = [line for line in overall_text(told(world)).splitlines() if line.startswith("root:")]
+    assert line.endswith("; its disk is away: card\\n")
+    world.report(replace(seen, is_there=True))
+    world.settle_down()
+    assert "disk" not in overall_text(told(world))
 
 
 def test_pauses_and_reloads_that_failed_are_shown(world: World) -> None:

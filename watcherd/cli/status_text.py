@@ -101,7 +101,10 @@ def _root(root: Told, now: Told | None) -> str:
     scan = now["last_scan"]
     ago = f"; compared {length(max(0.0, time.time() - scan['at_s']))} ago" if scan else ""
     unreadable = f", {scan['unreadable']} could not be looked at" if scan and scan["unreadable"] else ""
-    return f"root: {safe(root['path'])} [{now['state']}{safe(reason)}]{safe(mode)}, {sources}{ago}{unreadable}"
+    away = f"; its disk is away: {', '.join(now['disks_away'])}" if now.get("disks_away") else ""
+    return (
+        f"root: {safe(root['path'])} [{now['state']}{safe(reason)}]{safe(mode)}, {sources}{ago}{unreadable}{safe(away)}"
+    )
 
 
 def _queue(daemon: Told) -> str:

@@ -92,6 +92,7 @@ class Status:
             "number": number,
             "state": str(core.conditions.state(number)),
             "reason": core.conditions.reason(number),
+            "disks_away": [_shown(path) for path in core.conditions.points.away(number)],
             "mode": str(core.modes.choice(number).mode),
             "mode_reason": core.modes.choice(number).reason,
             "network": core.roots[number].network,

@@ -59,6 +59,10 @@ class MountPoints:
         away = self._away.get(source.root)
         return bool(away) and point_of(source.path, away or ()) is not None
 
+    def away(self, root: int) -> list[bytes]:
+        """The folders of a root whose disks are not there."""
+        return sorted(self._away.get(root, ()))
+
     def forget(self, root: int) -> None:
         """A root is not watched any more."""
         for told in (self._known, self._mounted, self._away):
