@@ -94,6 +94,8 @@ def test_a_disk_below_a_root_that_is_unmounted_while_the_daemon_is_stopped_loses
     scanned = command("scan", str(watched), "--state-dir", daemon.state)
     assert daemon.status()["sources"]["done"] == MANY + 3, scanned.stderr
     assert daemon.stop() == 0
+    alone = command("scan", str(watched), "--state-dir", daemon.state)
+    assert alone.returncode == 3, "what could not be looked at is told"
     disk.point.mkdir(exist_ok=True)
     disk.mount()
     daemon.start()
