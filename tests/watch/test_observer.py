@@ -13,11 +13,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self, TypeVar
 
 import pytest
-from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
+from watchdog.observers.inotify_c import InotifyEvent
 
 from tests.event_queue import SHORT, short_queue, steady_limit
 from tests.places import our_threads
 from watcherd.model import Change, ChangeKind, Source
+from watcherd.watch.inotify import Reader
 from watcherd.watch.observer import Observer
 from watcherd.watch.reports import Coverage, Doubt, DoubtReason, Felt, WatchFailed, Watching, WatchTrouble
 
@@ -283,7 +284,7 @@ class NoneLeft:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, watches: int) -> None:
         self.left = watches
-        self._add = InotifyFD._add_callback
+        self._add = Reader._add_callback
 
         def add(*args: Any) -> Any:
             if not self.left:
@@ -291,7 +292,7 @@ class NoneLeft:
             self.left -= 1
             return self._add(*args)
 
-        monkeypatch.setattr(InotifyFD, "_add_callback", add)
+        monkeypatch.setattr(Reader, "_add_callback", add)
 
 
 def test_where_watches_run_out_the_upper_folders_have_them_and_the_others_are_counted(

@@ -18,7 +18,15 @@ from typing import Any
 
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyEmitter, InotifyWatchGroup
-from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, Mask
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 from watcherd.watch.leaves import Leaves
 from watcherd.watch.reports import DoubtReason
@@ -51,6 +59,16 @@ class Reader(InotifyFD):
             self._doubt(DoubtReason.OVERFLOW)
         elif event.mask & InotifyConstants.IN_UNMOUNT:
             self._doubt(DoubtReason.UNMOUNTED)
+
+    def _add_callback(self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId) -> WatchDescriptor:
+        """Watch a folder, which may be watched already. Raises OSError.
+
+        watchdog warns of the second time, in a text of all watches that there are: 1 MB for 17,000 folders. Copying a
+        tree leads to that for some of its folders, renewing the watches for all of them.
+        """
+        watch = self._get_or_create_watch(path, mask)
+        watch.callbacks[id_] = callback
+        return watch.wd
 
     def run(self) -> None:
         """Read until stopped; an end without that is a doubt."""

@@ -18,7 +18,6 @@ import errno
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -157,9 +156,6 @@ class Observer:
             raise OSError(errno.ENOTDIR, "the root is not a folder")
 
     def _begin(self) -> None:
-        # watchdog warns when a new folder is added twice, which copying a tree leads to and which does no harm; where
-        # warnings are errors, it would end the reader's thread.
-        warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"(watchdog\.observers|watcherd\.watch)\.")
         self._reader = Reader(self._doubt)
         self._reader.start()
         told = Told(doubt=self._doubt, prunes=self._prunes, on_shortage=self._counting.set)
