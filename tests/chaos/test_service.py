@@ -452,6 +452,12 @@ def test_a_reload_of_a_wrong_configuration_fails_visibly_and_changes_nothing(mac
     refused = machine.run("systemctl", "reload", "watcherd", check=False)
     assert refused.returncode != 0
     assert 'did you mean "workers"?' in machine.journal("watcherd")
+    for level in ("warning", "err"):
+        severe = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "watcherd", "-p", level).stdout
+        told = [
+            line.partition('"event": "')[2].partition('"')[0] for line in severe.splitlines() if line.startswith("{")
+        ]
+        assert told == ["config.refused"]
     assert machine.run(COMMAND, "reload", "--state-dir", STATE, check=False).returncode == 78
     assert (main_pid(machine), machine.show("watcherd", "SubState")) == (pid, "running")
     fill(machine.path(UP), 1)
