@@ -251,7 +251,7 @@ def test_a_reload_is_over_when_systemctl_says_so(machine: Machine) -> None:
 
 
 def test_a_drain_that_takes_longer_than_the_stop_may_is_given_the_time(machine: Machine) -> None:
-    slow = other_worker(machine, SLOW.replace("SECONDS", "14"))
+    slow = other_worker(machine, SLOW.replace("SECONDS", "9"))
     install(
         machine,
         UP,
