@@ -5,7 +5,6 @@ as can be, and tests in other processes are kept from making theirs meanwhile.
 """
 
 import fcntl
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,8 @@ _SHORTEST_KEPT = 256
 
 @contextmanager
 def steady_limit(mode: int = fcntl.LOCK_SH) -> Iterator[None]:
-    """Keep others from changing the limit (LOCK_SH), or from relying on it as well (LOCK_EX)."""
-    with (Path(tempfile.gettempdir()) / "watcherd-tests-inotify.lock").open("w") as held:
+    """Keep others from changing the limit (LOCK_SH), or from relying on it as well (LOCK_EX), whatever their TMPDIR."""
+    with LIMIT.open() as held:
         fcntl.flock(held, mode)
         yield
 

@@ -339,5 +339,7 @@ def _rename_tree(old: Path, new: Path) -> None:
 
 
 def _copy_if_there(old: bytes, new: bytes) -> None:
-    with suppress(FileNotFoundError):
-        shutil.copy2(old, new)
+    """The copy of a temporary file of ours would stay until the daemon starts anew: those it made itself it trusts."""
+    if not os.path.basename(old).startswith(b".watcherd-"):
+        with suppress(FileNotFoundError):
+            shutil.copy2(old, new)
