@@ -1,12 +1,15 @@
 """What a restart costs over a library in which nothing has changed, against a bare walk of the same tree.
 
-Run: python tests/bench/restart.py [--sources 1000000] [--folder 500] [--pending] [--scratch DIR]
+Run: python tests/bench/restart.py [--sources 1000000] [--folder 500] [--pending] [--scratch DIR] [--keep]
 
 The tree and the ledger are made by this program: empty sources with a camera's names, each with two derivatives that
 are links to a few small files, every folder with `--folder` sources (0: all of them in one). `--pending` makes every
 row one that is still to do, and measures the memory of that alone. The daemon itself is the real one, with two roots'
 worth of nothing to do: it is started once so that it knows the folders, and then measured from its start to the end of
-its first scan. CPU is that of the daemon's own process; the workers have nothing to do.
+its first scan. CPU is that of the daemon's own process; the workers have nothing to do. Where `perf` is installed,
+instructions are counted as well, of all processes and with the daemon's end: on a busy machine they tell more.
+
+`--keep` leaves the tree and the ledger in `--scratch`, and takes those that a run before left there.
 """
 
 import argparse
@@ -31,6 +34,7 @@ from watcherd.watch.files import stamp_of
 VARIANTS = (THUMBNAIL, PREVIEW)
 LINKS = 60_000
 """A file of ext4 has 65,000 names at the most."""
+COMMIT = 10_000
 COMMAND = [sys.executable, "-P", "-c", "from watcherd.cli import main; main()"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -41,6 +45,8 @@ class Cost(NamedTuple):
     cpu_s: float
     wall_s: float
     peak_mb: int
+    instructions: int
+    """In the kernel and outside of it; 0 where they are not counted."""
 
 
 def names(sources: int, folder: int) -> Iterator[tuple[str, list[bytes]]]:
@@ -92,14 +98,12 @@ def fill_ledger(path: Path, root: Path, sources: int, folder: int, *, pending: b
             for variant in VARIANTS
         )
         for name, files in names(sources, folder):
-            with os.scandir(os.fsencode(root / name)) as found:
-                stamps = {entry.name: stamp_of(entry.stat()) for entry in found}
-            for file in files:
+            for number_in_folder, file in enumerate(files):
                 below = file if name == "." else os.fsencode(name) + b"/" + file
                 entry = Entry(
                     source=Source(number, below),
                     state=State.PENDING if pending else State.DONE,
-                    stamp=stamps[file],
+                    stamp=stamp_of(os.stat(os.fsencode(root / name) + b"/" + file)),
                     digest=hashlib.sha256(below).digest(),
                     job_class=JobClass.BACKLOG if pending else None,
                     sequence=ledger.next_sequence() if pending else 0,
@@ -112,10 +116,12 @@ def fill_ledger(path: Path, root: Path, sources: int, folder: int, *, pending: b
                     derivatives=() if pending else derivatives,
                 )
                 ledger.record(entry)
+                if number_in_folder % COMMIT == 0:
+                    ledger.commit()
             ledger.commit()
 
 
-def bare_walk(root: Path) -> Cost:
+def bare_walk(root: Path, count: "Count") -> Cost:
     """What any comparison has to do at least: list every folder and stat every file; in a program of its own."""
     program = (
         "import os, sys\n"
@@ -129,34 +135,52 @@ def bare_walk(root: Path) -> Cost:
         "                entry.stat(follow_symlinks=False)\n"
     )
     before, started = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, "-c", program, str(root)], check=True)
+    subprocess.run([*count.command(), sys.executable, "-c", program, str(root)], check=True)
     after = os.times()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(cpu_s, time.perf_counter() - started, 0)
+    return Cost(cpu_s, time.perf_counter() - started, 0, count.taken())
 
 
-def restart(scratch: Path, root: Path) -> Cost:
+def restart(scratch: Path, root: Path, state: Path, count: "Count") -> Cost:
     """One run of the daemon, from its start to the end of its first scan."""
     log = scratch / "log.jsonl"
     with log.open("wb") as stream:
         started = time.perf_counter()
-        daemon = subprocess.Popen(
-            [*COMMAND, "run", "--watch", str(root), "--state-dir", str(scratch / "state")], stderr=stream
-        )
+        command = [*COMMAND, "run", "--watch", str(root), "--state-dir", str(state)]
+        process = subprocess.Popen([*count.command(), *command], stderr=stream)
+    pid = process.pid
     try:
         while not _ended(log):
-            if daemon.poll() is not None:
+            if process.poll() is not None:
                 raise SystemExit(f"the daemon ended: {log.read_text()[-2000:]}")
             time.sleep(0.05)
         wall_s = time.perf_counter() - started
-        fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+        if count.command():
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         cpu_s = (int(fields[11]) + int(fields[12])) / TICKS
-        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
         peak_kb = int(status.partition("VmHWM:")[2].split()[0])
     finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(120)
-    return Cost(cpu_s, wall_s, peak_kb // 1024)
+        os.kill(pid, signal.SIGTERM)
+        process.wait(120)
+    return Cost(cpu_s, wall_s, peak_kb // 1024, count.taken())
+
+
+class Count:
+    """Counts a program's instructions, where that can be done."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._perf, self._file = shutil.which("perf"), scratch / "instructions"
+
+    def command(self) -> list[str]:
+        """What to put before the program."""
+        return [self._perf, "stat", "-x,", "-e", "instructions", "-o", str(self._file)] if self._perf else []
+
+    def taken(self) -> int:
+        """The instructions of the program that has just ended."""
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        return sum(int(line.partition(",")[0]) for line in lines if line[:1].isdigit())
 
 
 def _ended(log: Path) -> bool:
@@ -170,34 +194,42 @@ def main() -> None:
     parser.add_argument("--folder", type=int, default=500)
     parser.add_argument("--pending", action="store_true")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="restart-", dir=options.scratch))
-    try:
+    if options.keep:
+        scratch = options.scratch / f"restart-{options.sources}-{options.folder}"
+        scratch.mkdir(exist_ok=True)
         measure(scratch, options)
-    finally:
-        shutil.rmtree(scratch)
+        return
+    with tempfile.TemporaryDirectory(prefix="restart-", dir=options.scratch) as folder:
+        measure(Path(folder), options)
 
 
 def measure(scratch: Path, options: argparse.Namespace) -> None:
-    root = scratch / "root"
-    (scratch / "state").mkdir()
-    make_tree(root, options.sources, options.folder)
-    ledger = scratch / "state" / "ledger.db"
-    fill_ledger(ledger, root, options.sources, options.folder, pending=options.pending)
-    size_bytes = sum(file.stat().st_size for file in ledger.parent.glob("ledger.db*"))
+    root, state = scratch / "root", scratch / ("pending" if options.pending else "done")
+    ledger = state / "ledger.db"
+    if not root.exists():
+        make_tree(root, options.sources, options.folder)
+    if options.pending:  # a run uses it up
+        shutil.rmtree(state, ignore_errors=True)
+    if not state.exists():
+        state.mkdir()
+        fill_ledger(ledger, root, options.sources, options.folder, pending=options.pending)
+    size_bytes = sum(file.stat().st_size for file in state.glob("ledger.db*"))
     shape = f"{options.sources:,} sources, {options.folder or 'all'} in a folder"
     print(f"{shape}; {size_bytes / options.sources:.0f} bytes a source in the ledger", flush=True)
-    first = restart(scratch, root)
+    count = Count(scratch)
+    first = restart(scratch, root, state, count)
     print(f"first run: {first.cpu_s:.2f} s CPU, {first.wall_s:.2f} s wall, peak {first.peak_mb} MB", flush=True)
     if options.pending:
         return
     for _ in range(options.repeat):
-        bare, ours = bare_walk(root), restart(scratch, root)
+        bare, ours = bare_walk(root, count), restart(scratch, root, state, count)
         print(
             f"bare walk {bare.cpu_s:.2f} s CPU {bare.wall_s:.2f} s wall; restart {ours.cpu_s:.2f} s CPU "
             f"{ours.wall_s:.2f} s wall, peak {ours.peak_mb} MB; ratios {ours.cpu_s / bare.cpu_s:.2f} CPU, "
-            f"{ours.wall_s / bare.wall_s:.2f} wall",
+            f"{ours.wall_s / bare.wall_s:.2f} wall, {ours.instructions / max(1, bare.instructions):.2f} instructions",
             flush=True,
         )
 

@@ -60,8 +60,7 @@ class Queries:
 
     def directories_below(self, root: int, directory: bytes) -> list[bytes]:
         """The known direct children of a folder, as paths below the root, in no order."""
-        number = self._directory(root, directory)
-        rows = self._rows("SELECT path FROM directory WHERE parent = ?", number)
+        rows = self._rows(f"SELECT path FROM directory WHERE parent = ({_DIRECTORY})", root, directory)  # noqa: S608
         return [path for (path,) in rows]
 
     def mounts(self, root: int) -> dict[bytes, str]:
