@@ -7,7 +7,7 @@ from watcherd.daemon.reporting.readings import readings
 from watcherd.daemon.reporting.totals import BOUNDS_S, Durations
 from watcherd.model import Reason, Rejected, State
 from watcherd.telemetry.exposition import exposition
-from watcherd.telemetry.metrics import METRICS, Distribution
+from watcherd.telemetry.metrics import METRICS, Distribution, MetricKind
 from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded, ScanResult
 
 
@@ -97,3 +97,33 @@ def test_a_length_of_time_belongs_to_the_first_class_that_holds_it() -> None:
     assert counts[1] == 1
     assert counts[-1] == 1
     assert sum(counts) == 4
+
+
+FIGURES = {
+    "files by outcome and reason": ("watcherd_attempts_total", "outcome", "reason"),
+    "derivatives": ("watcherd_derivatives_total", "variant"),
+    "bytes read": ("watcherd_read_bytes_total",),
+    "bytes written": ("watcherd_written_bytes_total",),
+    "seconds of each stage": ("watcherd_stage_seconds", "stage"),
+    "depth of the queue by class": ("watcherd_queue_jobs", "class"),
+    "oldest age by class": ("watcherd_queue_oldest_seconds", "class"),
+    "workers by state": ("watcherd_workers", "state"),
+    "restarts by cause": ("watcherd_worker_ends_total", "cause"),
+    "share of the time that workers are busy": ("watcherd_workers_busy_seconds_total",),
+    "memory of the workers": ("watcherd_workers_resident_bytes",),
+    "events": ("watcherd_events_total", "kind"),
+    "overflows": ("watcherd_doubts_total", "reason"),
+    "scans": ("watcherd_scans_total", "root"),
+    "state of each root": ("watcherd_root_state", "root", "state"),
+    "mode of each root": ("watcherd_root_mode", "root", "mode"),
+    "rows of the ledger": ("watcherd_ledger_sources", "root", "state"),
+    "last success of each root": ("watcherd_root_last_success_timestamp_seconds", "root"),
+    "whether the last reload went well": ("watcherd_config_last_reload_successful",),
+    "what runs": ("watcherd_build_info", "version", "python", "pillow", "pyvips"),
+}
+"""What an operator is to find, and under which name and labels."""
+
+
+def test_what_operators_ask_for_has_a_metric_with_these_labels() -> None:
+    assert {what: (METRICS[name].name, *METRICS[name].labels) for what, (name, *_) in FIGURES.items()} == FIGURES
+    assert METRICS["watcherd_stage_seconds"].kind is MetricKind.HISTOGRAM
