@@ -48,7 +48,6 @@ _HIGHEST_SEQUENCE = f"""SELECT max(highest) FROM (
     UNION ALL SELECT max(sequence) FROM source WHERE not_before_at_s IS NOT NULL
     UNION ALL SELECT max(sequence) FROM source WHERE gone_at_s IS NOT NULL)"""  # noqa: S608
 
-
 _MOST_RECENT = 256
 """So many entries are kept in memory: those of the sources that are in hand."""
 
@@ -92,6 +91,7 @@ class Ledger(Queries):
         self._identity = identity(path)
         self._recent: dict[Source, Entry] = {}
         self._most_recent = 0
+        self._changed: set[int] = set()  # folders that have no listing: it need not be taken away with each entry
         self._pass: list[tuple[str, tuple[Any, ...]]] = []
         """The statements since the last commit."""
 
@@ -173,14 +173,14 @@ class Ledger(Queries):
         before = self._recent.get(entry.source)
         self._remember(entry)
         directory = self._directory_made(entry.source.root, entry.source.directory)
-        values = (directory, entry.source.name, *source_values(entry), entry.state in _FAILURES)
-        number = self._written_number(values)
+        number = self._written_number((directory, entry.source.name, *source_values(entry), entry.state in _FAILURES))
         if before is None or before.derivatives:
             self._write("DELETE FROM derivative WHERE source = ?", number)
         if entry.derivatives:
             self._record_derivatives(number, entry.derivatives)
-        if not keep_listing:
+        if not keep_listing and directory not in self._changed:
             self._write("UPDATE directory SET listing = NULL WHERE id = ? AND listing IS NOT NULL", directory)
+            self._changed.add(directory)
 
     def begin_attempt(self, source: Source) -> bool:
         """Note that a worker is about to get this source; False where nothing is known of it."""
@@ -207,6 +207,7 @@ class Ledger(Queries):
         """Note that everything in a folder rests, with the digest of its listing; None: that is no longer so."""
         self._begin()
         number = self._directory(root, directory) if digest is None else self._directory_made(root, directory)
+        self._changed.discard(number or 0)
         sql = "UPDATE directory SET listing = ?, done = ?, ignored = ? WHERE id = ?"
         self._write(sql, digest, done, ignored, number)
 
@@ -257,8 +258,7 @@ class Ledger(Queries):
     def drop_root(self, root: int) -> None:
         """Forget a root and all that is in it."""
         self._begin()
-        self._recent.clear()
-        self._known_directories.clear()
+        self._forget_what_was_read()
         self._write("DELETE FROM derivative WHERE source IN (SELECT id FROM source WHERE root = ?)", root)
         for table in ("source", "directory", "layout", "unsynced"):
             self._write(f"DELETE FROM {table} WHERE root = ?", root)  # noqa: S608  names of ours
@@ -345,6 +345,7 @@ class Ledger(Queries):
 
     def _forget_what_was_read(self) -> None:
         self._recent.clear()
+        self._changed.clear()
         self._known_directories.clear()
         self._variant_numbers.clear()
         self._variants.clear()
@@ -383,7 +384,7 @@ class Ledger(Queries):
             sql = "INSERT INTO directory (root, parent, path) VALUES (?, ?, ?) RETURNING id"
             number = int(self._write(sql, root, parent, path).fetchall()[0][0])
         if len(self._known_directories) >= _REMEMBERED_DIRECTORIES:
-            self._known_directories.clear()
+            self._forget_what_was_read()
         self._known_directories[root, path] = number
         return number
 
@@ -396,3 +397,4 @@ class Ledger(Queries):
             number = dropped[0][2] if dropped else None
             for root, path, _ in dropped:
                 self._known_directories.pop((root, path), None)
+                self._changed.clear()  # its number may be given again

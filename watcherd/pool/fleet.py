@@ -343,9 +343,11 @@ class Fleet:
     def _shrink(self, now: float) -> list[Command]:
         excess = self._useful() - self._most  # after a resize: more than there may be do not wait
         surplus = excess if excess > 0 else self._useful() - self._wanted
+        if surplus <= 0:
+            return []
         idle = sorted((state.since, slot) for slot, state in self._slots.items() if isinstance(state, Idle))
         rested = [(since, slot) for since, slot in idle if excess > 0 or now >= since + SURPLUS_AFTER_S]
-        return [self._stop(slot, StopReason.SURPLUS, Step.DISMISSED, now) for _, slot in rested[: max(0, surplus)]]
+        return [self._stop(slot, StopReason.SURPLUS, Step.DISMISSED, now) for _, slot in rested[:surplus]]
 
     def _grow(self, now: float) -> list[Command]:
         if self._given_up or now < self._restarts.not_before:

@@ -115,7 +115,7 @@ class _Turns:
         return None
 
     def _in_order(self) -> Iterator[_Lane]:
-        for job_class in sorted(WEIGHTS, key=self._standing):
+        for job_class in sorted(filter(self.rotation.__getitem__, WEIGHTS), key=self._standing):
             yield from self.rotation[job_class]
 
     def _standing(self, job_class: JobClass) -> int:

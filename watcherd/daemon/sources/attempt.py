@@ -4,17 +4,30 @@ Not responsible for: moving it on (`attempts.py`).
 """
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Derivative, Entry, Failed, Header, JobClass, Reason, Rejected, Rendered, Source, Variant
+from watcherd.model import (
+    Derivative,
+    Entry,
+    Failed,
+    Header,
+    Ignored,
+    JobClass,
+    Outcome,
+    Reason,
+    Rejected,
+    Rendered,
+    Source,
+    Variant,
+)
 from watcherd.naming import Mark, Names
 from watcherd.pool.frames import Ended, Work
 from watcherd.queue import retry
@@ -48,6 +61,7 @@ class Phase(StrEnum):
 AHEAD = frozenset({Phase.FETCHING, Phase.FETCHED})
 AFTER_WORKER = frozenset({Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
 _WITH_HANDS = frozenset({Phase.FETCHING, Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
+_NOTHING_SEEN: dict[str, Any] = {"width": 0, "height": 0, "phash": None, "dhash": None, "captured": ""}
 _MOST_HELD = 16
 """So many sources of a root may be with its hands, beyond those fetched ahead: a slow disk must not fill the memory."""
 
@@ -128,8 +142,8 @@ def items_made(attempt: Attempt, message: Ended, descriptors: Sequence[int]) -> 
 
 def full_roots(attempts: Iterable[Attempt], ahead: int) -> set[int]:
     """The roots of which nothing more is fetched now. Each counts for itself: one that hangs keeps no other waiting."""
-    ahead_of: Counter[int] = Counter()
-    held_of: Counter[int] = Counter()
+    ahead_of: defaultdict[int, int] = defaultdict(int)  # a Counter takes three times as long, with each pass
+    held_of: defaultdict[int, int] = defaultdict(int)
     for attempt in attempts:
         ahead_of[attempt.root.number] += attempt.phase in AHEAD
         held_of[attempt.root.number] += attempt.phase in _WITH_HANDS
@@ -218,6 +232,24 @@ def too_large(attempt: Attempt, header: Header, budget_bytes: int) -> Rejected |
     if attempt.other_decoder:
         return Failed(reason=Reason.DECODER_ERROR, detail=f"by the other decoder it {detail}")
     return Rejected(reason=Reason.TOO_MUCH_MEMORY, detail=detail)
+
+
+def seen_in(attempt: Attempt, before: Entry, outcome: Outcome, seen_by: int) -> Entry:
+    """A source's entry with what an attempt has seen of it; what the outcome means for it is still to be said.
+
+    All at once: copying an entry, which is done for each source several times, takes 6 microseconds.
+    """
+    unread = attempt.digest is None and isinstance(outcome, Ignored | Rejected)
+    is_other = unread or attempt.digest not in {None, before.digest}  # what was known is (perhaps) of another content
+    return replace(
+        before,
+        stamp=attempt.fetched.stamp if attempt.fetched else attempt.job.stamp,
+        digest=attempt.digest or (None if is_other else before.digest),
+        seen_by=seen_by,
+        in_hand=False,
+        gone_at_s=None,
+        **(_NOTHING_SEEN if is_other else {}),
+    )
 
 
 def name_taken(attempt: Attempt) -> Rejected:

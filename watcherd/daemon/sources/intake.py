@@ -286,8 +286,10 @@ class Intake:
         reason: Reason | None = None,
     ) -> None:
         """Write a source as pending, then queue it."""
-        known = entry or Entry(source=source, state=State.PENDING)
-        if known.stamp is None or known.stamp[:2] != stamp[:2]:  # other content: nothing of the old one counts
+        known = entry or Entry(source=source, state=State.PENDING, first_seen_at_s=moment.wall_s)
+        if entry and (
+            known.stamp is None or known.stamp[:2] != stamp[:2]
+        ):  # other content: nothing of the old one counts
             known = replace(known, faults=0, interruptions=0, first_seen_at_s=moment.wall_s)
             if known.stamp is not None and known.stamp.size_bytes != stamp.size_bytes:
                 known = replace(known, digest=None)
@@ -310,7 +312,7 @@ class Intake:
         self.replaced(source)
         job = job_of(pending, moment)
         if job is not None:
-            self._queue.push(replace(job, tolerant=tolerant))
+            self._queue.push(replace(job, tolerant=True) if tolerant else job)
 
     def replaced(self, source: Source) -> None:
         """Drop the job that a source has: something else has become of it."""

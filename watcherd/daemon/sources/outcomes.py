@@ -16,6 +16,7 @@ from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.reporting.tally import Scope, Tally
 from watcherd.daemon.reporting.totals import Stage, Totals
+from watcherd.daemon.sources.attempt import seen_in
 from watcherd.daemon.sources.describing import describe
 from watcherd.daemon.sources.outdated import BY_PATH, outdated_of
 from watcherd.ledger.ledger import Ledger
@@ -158,14 +159,8 @@ class Outcomes:
     def record(self, attempt: "Attempt", outcome: Outcome, moment: Moment) -> None:
         """Write the source's new entry, and what else follows for the ledger."""
         source = attempt.job.source
-        stamp = attempt.fetched.stamp if attempt.fetched else attempt.job.stamp
         before = self._ledger.entry(source) or Entry(source=source, state=State.PENDING)
-        entry = before
-        unread = attempt.digest is None and isinstance(outcome, Ignored | Rejected)
-        if unread or attempt.digest not in {None, entry.digest}:  # what was known is (perhaps) of another content
-            entry = replace(entry, digest=None, width=0, height=0, phash=None, dhash=None, captured="")
-        seen_by, digest = attempt.root.seen_by(self._force.seen_by), attempt.digest or entry.digest
-        entry = replace(entry, stamp=stamp, digest=digest, seen_by=seen_by, in_hand=False, gone_at_s=None)
+        entry = seen_in(attempt, before, outcome, attempt.root.seen_by(self._force.seen_by))
         match outcome:
             case Vanished():
                 self._ledger.record(replace(entry, state=State.PENDING))
@@ -220,8 +215,12 @@ class Outcomes:
     def _done(self, attempt: "Attempt", entry: Entry) -> None:
         header = attempt.header
         looks = attempt.twin if attempt.reused and attempt.twin else attempt  # a twin looks alike
-        fresh = replace(
+        done = replace(
             entry,
+            state=State.DONE,
+            reason=None,
+            detail="; ".join(attempt.notes),
+            not_before_at_s=None,
             faults=0,
             interruptions=0,
             width=header.width if header else entry.width,
@@ -231,7 +230,7 @@ class Outcomes:
             captured=looks.captured or entry.captured,
             derivatives=_merged(entry.derivatives, attempt),
         )
-        self._record(fresh, State.DONE, None, "; ".join(attempt.notes))
+        self._ledger.record(done)
 
     def _incomplete(self, attempt: "Attempt", entry: Entry, outcome: Incomplete, moment: Moment) -> None:
         if attempt.job.tolerant:  # the grace is over: the decoder had the last word, and it was this
