@@ -44,6 +44,7 @@ class Driver:
     ) -> None:
         self.roots = tuple(daemon.roots)
         self.queue = queue
+        self._away: Path | None = None
         self.daemon = daemon
         self.chance = chance
         self.disk = disk
@@ -95,7 +96,8 @@ class Driver:
 
     def folders(self) -> list[Path]:
         """Every folder of the trees; none of a disk that is away."""
-        return [Path(folder) for root in self.roots for folder, _, _ in os.walk(root)]
+        found = [Path(folder) for root in self.roots for folder, _, _ in os.walk(root)]
+        return [folder for folder in found if self._away is None or not folder.is_relative_to(self._away)]
 
     def sources(self) -> list[Path]:
         """Every upload."""
@@ -164,7 +166,8 @@ class Driver:
                 self._moved(folder, target / f"moved{self.chance.randrange(10_000)}")
 
     def _movable(self) -> list[Path]:
-        return [folder for folder in sorted(self.folders()) if folder not in self.roots]
+        fixed = (*self.roots, self.disk.point) if self.disk else self.roots
+        return [folder for folder in sorted(self.folders()) if folder not in fixed]
 
     def _moved(self, old: Path, new: Path) -> None:
         if not new.exists():
@@ -301,12 +304,12 @@ class Driver:
     def _without_disk(self, disk: Disk) -> Iterator[None]:
         before = self.roots
         disk.unmount()
-        self.roots = tuple(root for root in before if root != disk.point)
+        self.roots, self._away = tuple(root for root in before if root != disk.point), disk.point
         try:
             yield
         finally:
             disk.mount()
-            self.roots = before
+            self.roots, self._away = before, None
 
     def _some(self) -> None:
         for _ in range(self.chance.randrange(5)):

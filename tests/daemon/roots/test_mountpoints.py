@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.daemon.outside import File
 from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.world import World
-from watcherd.model import ChangeKind, State
+from watcherd.model import ChangeKind, Incomplete, Reason, State
 from watcherd.watch.hands import Recognise
 from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.mounts import Mount
@@ -89,6 +90,38 @@ def test_work_that_waits_on_a_card_is_kept(online: World) -> None:
     online.scan(b"card/b.jpg")
     online.run(20.0)
     assert online.entry(b"card/b.jpg").state is State.DONE
+
+
+@pytest.fixture
+def half(online: World) -> File:
+    """Half a picture on the card, of which the rest is waited for."""
+    online.plays[b"half"] = Incomplete(reason=Reason.TRUNCATED, detail="it ends early")
+    online.put(b"card/half.jpg", b"half")
+    online.run(20.0)
+    assert online.entry(b"card/half.jpg").state is State.INCOMPLETE
+    return online.disk.pop(b"card/half.jpg")
+
+
+def test_an_incomplete_upload_is_waited_for_over_the_absence_of_its_card(online: World, half: File) -> None:
+    mounts_are(online, *MOUNTED)
+    online.run(2_000.0)
+    assert online.entry(b"card/half.jpg").state is State.INCOMPLETE
+    online.disk[b"card/half.jpg"] = half
+    mounts_are(online, *MOUNTED, CARD)
+    online.run(60.0)
+    assert online.entry(b"card/half.jpg").state is State.DONE
+
+
+def test_so_it_is_where_it_was_missed_before_the_card_was(online: World, half: File) -> None:
+    online.tell(ChangeKind.DELETED, b"card/half.jpg")
+    online.run(2.0)
+    mounts_are(online, *MOUNTED)
+    online.run(20.0)
+    online.disk[b"card/half.jpg"] = half
+    mounts_are(online, *MOUNTED, CARD)
+    online.scan(b"card/half.jpg")
+    online.run(2_000.0)
+    assert online.entry(b"card/half.jpg").state is State.DONE
 
 
 def test_another_card_is_away_too_until_a_scan_finds_the_right_one(online: World) -> None:

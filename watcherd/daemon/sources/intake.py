@@ -157,7 +157,7 @@ class Intake:
         """Ask the hands about the sources whose time has come."""
         by_root: defaultdict[int, list[Source]] = defaultdict(list)
         for source in self._settle.due(moment.now, _STATS_A_PASS):
-            if self._is_online(source.root):
+            if self._is_online(source.root) and not self._departures.is_away(source):
                 by_root[source.root].append(source)
             else:
                 self._look_later(source, moment)
@@ -193,6 +193,9 @@ class Intake:
         match found:
             case Stamp():
                 verdict = self._settle.observe(source, found, moment.now, int(moment.wall_s * 1e9))
+            case Vanished() if self._departures.is_away(source):
+                self._look_later(source, moment)
+                return []
             case Vanished():
                 verdict = self._settle.observe(source, None, moment.now, int(moment.wall_s * 1e9))
             case Ignored():
