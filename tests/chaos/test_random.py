@@ -20,8 +20,8 @@ from tests.chaos.harness import QUICK_SETTLE, Daemon, eventually
 
 CONFIG = (
     QUICK_SETTLE
-    + "incomplete_grace_s = 1\n[daemon]\nforget_after_s = 2\nrescan_interval_s = 10\nbrake_share = 1.0\n"
-    + "[retry]\nfirst_delay_s = 0.2\n"
+    + "incomplete_grace_s = 1\n[retry]\nfirst_delay_s = 0.2\n"
+    + "[daemon]\nforget_after_s = 2\nrescan_interval_s = 10\nbrake_share = 1.0\n"
 )
 """Without the brake on mass deletions: it would keep derivatives of what is gone for days."""
 STEPS = int(os.environ.get("WATCHERD_CHAOS_STEPS", "60"))
@@ -75,14 +75,17 @@ def driver_for(watched: Path, disk_at: Disks, daemon_at: Callable[..., Daemon]) 
     """A driver with a daemon that runs: for a folder, and for a disk beside it or below it where one may be mounted."""
 
     def make(chance: random.Random, where: str = "beside") -> Driver:
+        durability = ("full", "fast")[chance.getstate()[1][1] % 2]  # nothing drawn: a seed stays what it is
+        print(f"durability {durability}")
+        config = CONFIG + f'durability = "{durability}"\n'
         if os.geteuid() != 0:
-            driver = Driver(daemon_at(watched, config=CONFIG), chance)
+            driver = Driver(daemon_at(watched, config=config), chance)
         else:
             disk = disk_at("photos", watched / "card" if where == "below" else "disk")
             disk.mount()
             (disk.point / "lost+found").rmdir()  # nobody puts pictures there
             roots = (watched,) if where == "below" else (watched, disk.point)
-            driver = Driver(daemon_at(*roots, config=CONFIG), chance, disk, queue=QUEUE)
+            driver = Driver(daemon_at(*roots, config=config), chance, disk, queue=QUEUE)
         driver.start()
         return driver
 

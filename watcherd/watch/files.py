@@ -4,7 +4,8 @@ Responsible for: opening folders strictly below a root, without following a link
 Not responsible for: whose files these are, and what is to be done with them (`reading.py`, `writing.py`).
 
 Nothing is kept open between two requests: an open descriptor would keep its file system from being unmounted, and
-would go on showing the old one after another was mounted over it.
+would go on showing the old one after another was mounted over it. Only a twin's derivative is, from one request to the
+next, which copies it.
 """
 
 import ctypes
