@@ -730,6 +730,31 @@ def test_a_folder_that_changed_a_moment_ago_is_read_again(bench: Bench, opened: 
     assert opened.names == [b"", b"", b""]
 
 
+def test_the_age_of_a_folder_s_times_is_that_at_the_beginning_of_its_reading(
+    bench: Bench, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock_ns, really = [time.time_ns()], Walk._read
+
+    def slowly(walk: Walk, directory: bytes, descriptor: int) -> object:
+        clock_ns[0] += 3600 * 1_000_000_000
+        return really(walk, directory, descriptor)
+
+    bench.done(b"a.jpg")
+    bench.settle_listings(bench.scan())
+    opened.names.clear()
+    monkeypatch.setattr("watcherd.watch.walk.time.time_ns", lambda: clock_ns[0])
+    monkeypatch.setattr(Walk, "_read", slowly)
+    for _ in range(3):
+        bench.scan(manner=Manner.QUICK_SWEEP)
+    assert opened.names == [b"", b""]
+
+
+def test_folders_that_have_vanished_are_not_remembered(swept: Bench) -> None:
+    shutil.rmtree(swept.root / "d")
+    swept.scan(manner=Manner.QUICK_SWEEP)
+    assert len(swept.scanner._memory.times) == 1
+
+
 def test_a_sweep_keeps_its_pace_and_lets_an_urgent_scan_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         bench.file(f"{number}/a.jpg")
@@ -819,6 +844,18 @@ def test_an_ignore_file_that_changes_or_goes_makes_all_below_worth_a_look(swept:
     swept.settle_listings(swept.scan())
     (swept.root / ".watcherdignore").unlink()
     assert swept.scan(manner=manner).found == [b"d/e/new.jpg"]
+
+
+def test_what_a_scan_by_hand_learns_of_an_ignore_file_is_news_to_the_next_sweep(swept: Bench) -> None:
+    swept.file("d/e/new.jpg")
+    swept.file(".watcherdignore", b"new.jpg")
+    swept.settle_listings(swept.scan(manner=Manner.SWEEP))
+    assert swept.scan(manner=Manner.SWEEP).changes == []
+    (swept.root / ".watcherdignore").unlink()
+    swept.wanted = WANTED._replace(recipe_set=2)
+    swept.scan(b"d", ticket=7)
+    swept.wanted = WANTED
+    assert swept.scan(manner=Manner.QUICK_SWEEP).found == [b"d/e/new.jpg"]
 
 
 # --------------------------------------------------------------------------------------------------- size and age

@@ -1,7 +1,7 @@
 """Quiet hours: spans of the day, as the clock on the wall shows it. Pure.
 
 Responsible for: reading a span, whether one holds at a time of day, and when that may next be otherwise. Not
-responsible for: what time it is here (`daemon/pausing.py` asks the system, which knows of daylight saving time).
+responsible for: what time it is here (`daemon/verbs/pausing.py` asks the system, which knows of daylight saving time).
 
 Minutes of the day are those that local clocks show. Where clocks are put forward, a span that begins in the hour that
 is left out begins with the jump; where they are put back, an hour is there twice, and so is a span in it.

@@ -1,7 +1,7 @@
 """Error notes on the disk: small text files beside uploads that cannot be done.
 
 Responsible for: writing one whole or not at all, removing it, and touching none that is not ours: ours ends with our
-line. Not responsible for: what stands in one (`daemon/notes.py`), when there is one.
+line. Not responsible for: what stands in one (`daemon/sources/notes.py`), when there is one.
 """
 
 import contextlib

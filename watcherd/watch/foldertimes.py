@@ -66,7 +66,7 @@ class FolderTimes:
         return known[8:].split(b"/") if len(known) > 8 else []
 
     def note(self, directory: bytes, times: Sequence[Times], names: Sequence[bytes], now_ns: int) -> None:
-        """Remember a folder in which all is at rest, as it was when it began to be read; `now_ns`: the wall clock."""
+        """Remember a folder in which all is at rest, as it was when its reading began, at `now_ns`."""
         is_ripe = max(max(one.mtime_ns, one.ctime_ns) for one in times) + RIPE_NS <= now_ns
         if not is_ripe or (len(self._folders) >= self._most and directory not in self._folders):
             self._folders.pop(directory, None)

@@ -1,6 +1,6 @@
 """What a root's hands do with error notes: write one beside a source, or remove it.
 
-Not responsible for: the file itself (`derivatives/notes.py`), what stands in it and when (`daemon/notes.py`).
+Not responsible for: the file itself (`derivatives/notes.py`), what stands in it and when (`daemon/sources/notes.py`).
 """
 
 import errno

@@ -1,7 +1,7 @@
 """What a root's hands find of derivatives whose source is not there.
 
 Responsible for: the request FindOrphans, one folder at a time. Not responsible for: whether the ledger knows of them,
-and their removal (`daemon/pruning.py`, `tidying.py`).
+and their removal (`daemon/verbs/pruning.py`, `tidying.py`).
 """
 
 import os

@@ -1,7 +1,7 @@
 """What a root's hands do when the layout has changed: derivatives go to their new place; nothing is rendered.
 
 Responsible for: the request Relocate: renaming, or copying and removing where the new place is on another file system.
-Not responsible for: threads (`hands.py`), which derivatives lie elsewhere (`daemon/relocations.py`).
+Not responsible for: threads (`hands.py`), which derivatives lie elsewhere (`daemon/roots/relocations.py`).
 
 A derivative goes along only if its mark says that it is this source's, by this recipe, and while the source is what it
 was taken for. One that cannot be moved stays as it is. After a kill in between, a repeat finds the file at one of its

@@ -214,7 +214,7 @@ class Scanner:
     def _memory_for(self, wanted: Wanted, request: Request) -> Memory:
         """What is wanted of a part may be more than of the whole; that is no reason to forget what the sweeps know."""
         if request.manner is Manner.NOW and not self._memory.times.hold_for(wanted.recipe_set):
-            return Memory(self._memory.texts)
+            return Memory(dict(self._memory.texts))
         return self._memory
 
     def _end(self, request: Request, walk: Walk | None, result: ScanResult, number: int) -> None:

@@ -1,7 +1,7 @@
 """A look at what stands at a root's path, to tell whether it is the root.
 
 Responsible for: opening and describing it, looking for a sample of what is known there; the request Recognise.
-Not responsible for: the judgement (`recognition.py`), when to look and what follows (`daemon/conditions.py`).
+Not responsible for: the judgement (`recognition.py`), when to look and what follows (`daemon/roots/conditions.py`).
 """
 
 import os

@@ -125,6 +125,7 @@ class Walk:
 
     def _look(self, directory: bytes, descriptor: int) -> tuple[list[bytes], int]:
         """Compare an open folder. Gives the sub-folders, and how many entries were read."""
+        begun_ns = time.time_ns()
         found = self._read(directory, descriptor)
         if found is None:
             self._times.drop(directory)
@@ -136,7 +137,7 @@ class Walk:
         below = self._below(directory, listing)
         if rests:
             names = [path.rpartition(b"/")[2] for path in below]
-            self._times.note(directory, times, names, time.time_ns())
+            self._times.note(directory, times, names, begun_ns)
         else:
             self._times.drop(directory)
         return below, 1 + listing.files
@@ -201,6 +202,7 @@ class Walk:
         vanished = [directory]
         while vanished:
             current = vanished.pop()
+            self._times.drop(current)
             if self._points.is_away(current):
                 self.folders.note_error(current, errno.ENOMEDIUM)
                 continue
