@@ -2,9 +2,9 @@
 
 Run: python tests/bench/tiny.py [--images 5000] [--repeat 3] [--scratch DIR] [--profile FILE]
 
-Both read, hash and render the same 10 kB images with the same code (`watcherd.imaging`), with two workers, and publish
-two derivatives each in the same way: temporary file, fsync, rename, fsync of the folder. The pool does it in its
-workers, by `imap_unordered`. watcherd does more: ledger, settling, marks, isolation, sealed memory, admission,
+Both read, hash and render the same images of 10 kB with the same code (`watcherd.imaging`), with two workers, and
+publish two derivatives each in the same way: temporary file, fsync, rename, fsync of the folder. The pool does it in
+its workers, by `imap_unordered`. watcherd does more: ledger, settling, marks, isolation, sealed memory, admission,
 deadlines. CPU seconds are those of the whole process tree, medians of interleaved repetitions; their parts are
 those of the process itself by threads (/proc, so not to the last moment), and of its children.
 
@@ -45,6 +45,7 @@ from watcherd.settings import LimitSettings
 
 WORKERS = 2
 SIZE_BYTES = 10_000
+QUALITY = 66  # with which 400x300 pixels of little detail are just below that
 IN_A_FOLDER = 500
 SETTLE_S = 5.0
 DERIVATIVES = 2
@@ -120,13 +121,13 @@ def peer(folder: str) -> None:
 
 
 def images(folder: Path, count: int) -> None:
-    """So many JPEGs of some 10 kB, no two alike, 500 to a folder."""
+    """So many JPEGs of 10 kB, no two alike, 500 to a folder."""
     chance = random.Random(0)
     bases = []
     for _ in range(20):
-        small = Image.frombytes("RGB", (24, 18), chance.randbytes(24 * 18 * 3))
+        small = Image.frombytes("RGB", (12, 9), chance.randbytes(12 * 9 * 3))
         stream = io.BytesIO()
-        small.resize((400, 300), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=86)
+        small.resize((400, 300), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=QUALITY)
         bases.append(stream.getvalue())
     for number in range(count):
         below = folder / f"{number // IN_A_FOLDER:03d}"
