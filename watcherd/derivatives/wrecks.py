@@ -6,8 +6,8 @@ for which files are in doubt (`daemon/sources/safety.py`).
 A name can reach the disk before its content does. What is found then under the right name is an empty file, zeros of
 the right length, a file whose end (or any other part) is zeros or an older content of the disk. The sum of the bytes
 that were written tells them all from a sound one. But a file that differs may be a person's by now, and only what is
-provably ours may go: a file with our mark in it, one with the very time of writing that was recorded, or one that
-begins with nothing but zeros, which no picture does and which holds nothing of anybody's.
+provably ours may go: a file with our mark in it, one with the very time of writing that was recorded, or one that is
+empty or nothing but zeros from its beginning to its end, whoever made that: there is nothing in it to be lost.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What stands there: the sum of its bytes, whether its mark is one of ours, whether its first block is blank."""
+    """What stands there: the sum of its bytes, whether its mark is one of ours, whether all of it is zeros."""
 
     checksum: int
     size_bytes: int

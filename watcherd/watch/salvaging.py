@@ -1,7 +1,7 @@
 """What a root's hands do for derivatives that are not safe yet: bring them to the disk, or find what was lost of them.
 
 Responsible for: the requests Sync and Salvage. Not responsible for: threads (`hands.py`), what a wreck is
-(`derivatives/wrecks.py`), which derivatives are in doubt and when (`daemon/sources/unsynced.py`).
+(`derivatives/wrecks.py`), which derivatives are in doubt and when (`daemon/sources/safety.py`).
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from watcherd.derivatives.marks import WINDOW_BYTES
-from watcherd.derivatives.memfds import checksum
+from watcherd.derivatives.memfds import CHUNK_BYTES, checksum
 from watcherd.derivatives.publish import discard
 from watcherd.derivatives.renaming import At, sync_folder
 from watcherd.derivatives.standing import NotRegularError, mark_of, open_regular
@@ -22,9 +22,6 @@ from watcherd.watch.place import Fault, Place
 
 SYNCFS = "syncfs"
 """The step of a Sync at which an error means that something did not reach the disk."""
-
-_BLOCK_BYTES = 4096
-"""What file systems write at once, at the least that is usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +136,22 @@ def _is_wreck(place: Place, suspect: Suspect, descriptor: int, stat: os.stat_res
         size_bytes=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         is_marked=mark_of(descriptor, stat.st_size, head) is not None,
-        is_blank=not any(head[:_BLOCK_BYTES]),
+        is_blank=not any(head) and _is_blank(place, descriptor),
     )
     return judge(suspect, found) is Finding.WRECK
+
+
+def _is_blank(place: Place, descriptor: int) -> bool:
+    """Whether a file holds nothing but zeros, to its very end."""
+    offset = 0
+    while True:
+        place.steps.at("read")
+        data = os.pread(descriptor, CHUNK_BYTES, offset)
+        if not data:
+            return True
+        if data.count(0) != len(data):
+            return False
+        offset += len(data)
 
 
 def _sync_folders(place: Place, root: int, folders: Iterable[bytes]) -> None:

@@ -175,6 +175,35 @@ def test_nothing_is_begun_in_a_root_before_what_is_in_doubt_was_looked_at(world:
     assert world.core.conditions.runnable(world.root)
 
 
+def test_a_root_that_was_taken_out_while_it_was_looked_at_is_looked_at_anew_when_it_is_back(world: Cut) -> None:
+    world.die()
+    world.frozen.add((world.root, Salvage))  # hands that are closed answer nothing any more
+    world.back()
+    root = world.core.roots[world.root]
+    world.core.drop_root(world.root)
+    world.run(2 * SYNC_AFTER_S)
+    world.frozen.clear()
+    world.core.add_root(root, world.moment)
+    world.carry_out(world.core.conditions.begin((world.root,), ()))
+    world.run(2 * SYNC_AFTER_S)
+    assert world.core.conditions.runnable(world.root)
+    assert world.salvaged == [(PREVIEW, THUMBNAIL)]
+    assert world.in_doubt == set()
+
+
+def test_a_root_that_was_taken_out_while_it_was_written_out_is_written_out_when_it_is_back(world: Cut) -> None:
+    world.frozen.add((world.root, Sync))
+    world.run(SYNC_AFTER_S)
+    root = world.core.roots[world.root]
+    world.core.drop_root(world.root)
+    assert world.core.answers.awaited == {}
+    world.frozen.clear()
+    world.core.add_root(root, world.moment)
+    world.carry_out(world.core.conditions.begin((world.root,), ()))
+    world.run(2 * SYNC_AFTER_S)
+    assert world.in_doubt == set()
+
+
 def test_what_a_sync_failed_for_stays_in_doubt_until_the_next_start(world: Cut) -> None:
     world.broken = True
     world.run(SYNC_AFTER_S)

@@ -51,6 +51,8 @@ class Conditions:
         """Roots that were not online at some time since the start, with the reason."""
         self.welcome: Callable[[int, Moment], list[Effect]] = self.present
         """What follows when a root was recognised; until it has come to `present`, nothing is done there."""
+        self.farewell: Callable[[int], None] = lambda _: None
+        """Hears of a root that is not watched any more."""
         for root in roots.values():
             self.add(root)
 
@@ -63,6 +65,7 @@ class Conditions:
         self._states.remove(root)
         self._queue.unblock(root)
         self.points.forget(root)
+        self.farewell(root)
         self.troubled.pop(root, None)
         self._told_away.discard(root)
         self._looks = {ticket: number for ticket, number in self._looks.items() if number != root}

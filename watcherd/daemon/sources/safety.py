@@ -55,11 +55,24 @@ class Safety:
         self._carry_out = carry_out
         self._dirty: set[int] = set()
         self._sync_at: dict[int, float] = {}
-        self._syncing: dict[int, tuple[int, ...]] = {}
+        self._syncing: dict[int, tuple[int, tuple[int, ...]]] = {}
+        """By ticket: the root, and the rows that were there when it was asked."""
         self._salvaging: dict[int, tuple[_Suspected, ...]] = {}
         self._failed: set[int] = set()
         core.attempts.safety = self
         core.conditions.welcome = self.recognised
+        core.conditions.farewell = self.forget
+
+    def forget(self, root: int) -> None:
+        """A root is not watched any more: no answer of its hands is waited for. Its rows stay, should it come back."""
+        self._dirty.discard(root)
+        self._sync_at.pop(root, None)
+        salvaging = [ticket for ticket, suspected in self._salvaging.items() if suspected[0][0].root == root]
+        syncing = [ticket for ticket, (of, _) in self._syncing.items() if of == root]
+        for ticket in (*salvaging, *syncing):
+            self._core.answers.awaited.pop(ticket, None)
+            self._salvaging.pop(ticket, None)
+            self._syncing.pop(ticket, None)
 
     # ---- attempts
 
@@ -102,7 +115,7 @@ class Safety:
             return []
         ticket, layout = next(self._core.tickets), self._core.roots[root].names.layout
         over = (row.number for row in rows if row.checksums is not None or self._is_over(row))
-        self._syncing[ticket] = tuple(number for number in over if number not in self._failed)
+        self._syncing[ticket] = root, tuple(number for number in over if number not in self._failed)
         self._core.answers.awaited[ticket] = partial(self._not_synced, root, ticket)
         folders = tuple(dict.fromkeys(layout.folder_of(row.source.directory) for row in rows))
         return [AskHands(root=root, request=Sync(ticket=ticket, folders=folders))]
@@ -114,14 +127,14 @@ class Safety:
         """What was in doubt before is on the disk; what came since waits for its own time."""
         if isinstance(item, Synced) and item.ticket in self._syncing:
             del self._core.answers.awaited[item.ticket]
-            for number in self._syncing.pop(item.ticket):
+            for number in self._syncing.pop(item.ticket)[1]:
                 self._ledger.drop_unsynced(number)
             if any(row.number not in self._failed for row in self._ledger.unsynced(item.root)):
                 self._dirty.add(item.root)
         return []
 
     def _not_synced(self, root: int, ticket: int, reply: object) -> list[Effect]:
-        numbers = self._syncing.pop(ticket)
+        _, numbers = self._syncing.pop(ticket)
         if isinstance(reply, Fault) and reply.operation == SYNCFS:
             self._failed.update(numbers)
         self._dirty.add(root)
