@@ -150,6 +150,18 @@ def test_a_forgotten_source_leaves_nothing(ledger: Ledger) -> None:
     assert left == [0, 0, 0]
 
 
+def test_a_mount_point_is_remembered_when_nothing_is_known_there_any_more(ledger: Ledger) -> None:
+    ledger.record(done(b"mnt/card/a.jpg"))
+    ledger.set_mount(1, b"mnt/card", "uuid=5")
+    ledger.forget(Source(1, b"mnt/card/a.jpg"))
+    assert ledger.mounts(1) == {b"mnt/card": "uuid=5"}
+    ledger.record(done(b"mnt/card/b.jpg"))
+    assert ledger.mounts(1) == {b"mnt/card": "uuid=5"}
+    ledger.forget(Source(1, b"mnt/card/b.jpg"))
+    ledger.set_mount(1, b"mnt/card", None)
+    assert (ledger.mounts(1), ledger._connection.execute("SELECT count(*) FROM directory").fetchone()) == ({}, (0,))
+
+
 def test_a_folder_that_was_forgotten_can_be_known_again(ledger: Ledger) -> None:
     ledger.record(done(b"d/a.jpg"))
     ledger.forget(Source(1, b"d/a.jpg"))
@@ -346,7 +358,7 @@ def test_a_listing_can_be_taken_back(ledger: Ledger) -> None:
     assert (ledger.listing(1, b"d"), ledger.directories_below(1, b"")) == (None, [b"d"])
 
 
-def test_a_mount_point_is_remembered_until_it_is_given_up_or_nothing_is_known_there(ledger: Ledger) -> None:
+def test_a_mount_point_is_remembered_until_it_is_given_up(ledger: Ledger) -> None:
     ledger.set_mount(1, b"a/card", "uuid=1")
     ledger.set_mount(1, b"b", "uuid=2")
     ledger.set_mount(2, b"c", "")
@@ -354,8 +366,7 @@ def test_a_mount_point_is_remembered_until_it_is_given_up_or_nothing_is_known_th
     ledger.record(done(b"a/card/x.jpg"))
     assert (ledger.mounts(1), ledger.mounts(2)) == ({b"a/card": "uuid=1", b"b": "uuid=3"}, {b"c": ""})
     ledger.set_mount(1, b"b", None)
-    ledger.forget(Source(1, b"a/card/x.jpg"))
-    assert ledger.mounts(1) == {}
+    assert ledger.mounts(1) == {b"a/card": "uuid=1"}
 
 
 def test_folders_between_known_folders_are_known(ledger: Ledger) -> None:

@@ -2,13 +2,14 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.places import mounted
 from tests.watch.test_scanner import ROOT, Bench, Scan
-from watcherd.model import State
+from watcherd.model import Source, State
 from watcherd.watch.mountpoints import PointSeen, point_of
 from watcherd.watch.mounts import Mount, mounts_below
 from watcherd.watch.reports import ScanResult
@@ -103,6 +104,18 @@ def test_a_folder_on_which_nothing_is_known_is_a_folder_again_when_its_disk_is_a
     bench.file("card/new.jpg")
     scan = bench.scan()
     assert (scan.found, scan.ended.errors) == ([b"card/new.jpg"], ())
+
+
+def test_what_left_a_disk_is_known_until_it_is_forgotten(bench: Bench) -> None:
+    with_a_picture_on_the_card(bench)
+    for path in (b"card/in/b.jpg", b"card/c.jpg"):
+        entry = bench.ledger.entry(Source(ROOT, path))
+        assert entry is not None
+        bench.ledger.record(replace(entry, gone_at_s=1.0))
+    bench.ledger.commit()
+    bench.file("card/new.jpg")
+    scan = bench.scan()
+    assert (scan.found, scan.ended.errors) == ([], AWAY)
 
 
 def test_a_path_belongs_to_the_innermost_mount_point_above_it() -> None:

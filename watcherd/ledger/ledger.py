@@ -272,7 +272,9 @@ class Ledger(Queries):
     def set_mount(self, root: int, directory: bytes, identity: str | None) -> None:
         """Remember that a file system of its own is mounted at a folder, and by what that is known again; None: no."""
         self._begin()
-        self._write("UPDATE directory SET mount = ? WHERE id = ?", identity, self._directory_made(root, directory))
+        number = self._directory_made(root, directory)
+        self._write("UPDATE directory SET mount = ? WHERE id = ?", identity, number)
+        self._drop_empty(number)
 
     def set_held_since(self, root: int, at_s: float | None) -> None:
         """Note since when a root's brake holds; None: it does not."""
@@ -389,12 +391,10 @@ class Ledger(Queries):
         return number
 
     def _drop_empty(self, number: int | None) -> None:
-        """Drop a folder in which nothing is known, and then those above it."""
-        sql = """DELETE FROM directory WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM source WHERE directory = ?1)
-            AND NOT EXISTS (SELECT 1 FROM directory WHERE parent = ?1) RETURNING root, path, parent"""
-        while number is not None:
-            dropped = self._write(sql, number).fetchall()
-            number = dropped[0][2] if dropped else None
-            for root, path, _ in dropped:
-                self._known_directories.pop((root, path), None)
-                self._changed.clear()  # its number may be given again
+        """Drop a folder in which nothing is known, and then those above it. The mount point of a disk is known."""
+        sql = """DELETE FROM directory WHERE id = ?1 AND mount IS NULL AND NOT EXISTS (SELECT 1 FROM source WHERE
+            directory = ?1) AND NOT EXISTS (SELECT 1 FROM directory WHERE parent = ?1) RETURNING root, path, parent"""
+        while number is not None and (dropped := self._write(sql, number).fetchall()):
+            root, path, number = dropped[0]
+            self._known_directories.pop((root, path), None)
+            self._changed.clear()  # its number may be given again

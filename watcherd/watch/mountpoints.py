@@ -34,6 +34,17 @@ def point_of(path: bytes, points: Iterable[bytes]) -> bytes | None:
     return max(above, key=len, default=None)
 
 
+def is_anything_known(ledger: Known, root: int, directory: bytes) -> bool:
+    """Whether a source in or below a folder is known; one that left it counts until it is forgotten."""
+    waiting = [directory]
+    while waiting:
+        current = waiting.pop()
+        if ledger.entries(root, current, limit=1):
+            return True
+        waiting += ledger.directories_below(root, current)
+    return False
+
+
 class MountPoints:
     """Those of a root at `path`, for one scan. `known`: of each that is remembered the identity of what was there.
 
@@ -57,7 +68,7 @@ class MountPoints:
         if directory not in self._known and directory not in self._mounted:
             return
         if not self._is_mounted(directory, descriptor):
-            if any(known_files(ledger, self._root, directory)):
+            if is_anything_known(ledger, self._root, directory):
                 raise _no_medium()
             return
         known = self._known.get(directory, self._identity)

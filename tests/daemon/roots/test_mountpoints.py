@@ -5,7 +5,7 @@ import pytest
 from tests.daemon.outside import File
 from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.world import World
-from watcherd.model import ChangeKind, Incomplete, Reason, State
+from watcherd.model import ChangeKind, Incomplete, Reason, Source, State
 from watcherd.watch.hands import Recognise
 from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.mounts import Mount
@@ -139,12 +139,54 @@ def test_another_card_is_away_too_until_a_scan_finds_the_right_one(online: World
 def test_a_restart_remembers_the_card(online: World) -> None:
     online.die()
     del online.disk[PATH]
-    online.start()
-    online.frozen.add((online.root, Recognise))
-    online.carry_out(online.core.conditions.begin((online.root,), MOUNTED))
-    online.frozen.clear()
-    look_comes_back(online)
+    begin_anew(online, *MOUNTED)
     online.scan(missing=(PATH,))
     online.run(300.0)
     assert online.entry(PATH).gone_at_s is None
     assert online.ledger.mounts(online.root) == {b"card": "uuid=5 inode=2"}
+
+
+def test_a_restart_remembers_a_card_that_was_empty_for_a_while(online: World) -> None:
+    online.delete(PATH)
+    online.run(300.0)
+    assert online.ledger.entry(Source(online.root, PATH)) is None
+    online.put(b"card/b.jpg", b"five")
+    online.run(20.0)
+    online.die()
+    del online.disk[b"card/b.jpg"]
+    begin_anew(online, *MOUNTED)
+    online.scan(missing=(b"card/b.jpg",))
+    online.run(300.0)
+    assert online.entry(b"card/b.jpg").gone_at_s is None
+
+
+def test_what_another_pass_lost_of_a_card_is_written_again(online: World) -> None:
+    online.ledger.set_mount(online.root, b"card", None)
+    seen(online)
+    assert online.ledger.mounts(online.root) == {b"card": "uuid=5 inode=2"}
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_where_nothing_is_known_of_a_card_its_folder_is_one_like_any_other(
+    online: World, *, is_restarted: bool
+) -> None:
+    online.delete(PATH)
+    online.run(300.0)
+    if is_restarted:
+        online.die()
+        begin_anew(online, *MOUNTED)
+    else:
+        mounts_are(online, *MOUNTED)
+    assert (online.core.conditions.points.away(online.root), online.ledger.mounts(online.root)) == ([], {})
+    online.put(b"card/up.jpg", b"six")
+    online.run(20.0)
+    assert online.entry(b"card/up.jpg").state is State.DONE
+
+
+def begin_anew(world: World, *table: Mount) -> None:
+    """The daemon starts again, with these mounts."""
+    world.start()
+    world.frozen.add((world.root, Recognise))
+    world.carry_out(world.core.conditions.begin((world.root,), table))
+    world.frozen.clear()
+    look_comes_back(world)

@@ -5,7 +5,8 @@ for: finding them (scans do, `watch/mountpoints.py`), the scan that each change 
 (`conditions.py`).
 
 The rest of the root is worked in as before. Of what lies below such a point nothing is believed missing, and nothing
-new is taken in: a file there lies on the disk below, in the place of one that is known, maybe.
+new is taken in: a file there lies on the disk below, in the place of one that is known, maybe. Where nothing is known,
+it is no such point any more: a disk that was tried out once must not leave a folder behind in which nothing is done.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Source
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.mountpoints import PointSeen, point_of
+from watcherd.watch.mountpoints import PointSeen, is_anything_known, point_of
 from watcherd.watch.mounts import Mount, mounts_below
 
 log = get_logger()
@@ -27,17 +28,17 @@ class MountPoints:
 
     ledger: Ledger
     roots: Mapping[int, WatchedRoot]
-    _known: dict[int, dict[bytes, str]] = field(default_factory=dict)
     _mounted: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
     _away: dict[int, set[bytes]] = field(default_factory=dict)
 
     def told(self, root: int, table: Iterable[Mount]) -> bool:
         """Take the mount table in; whether anything below a root is another mount than before."""
-        known = self._known.setdefault(root, self.ledger.mounts(root))
         now, before = mounts_below(self.roots[root].path, table), self._mounted.get(root, {})
         self._mounted[root] = now
-        for point in known:
-            if point not in now:
+        for point in self.ledger.mounts(root):
+            if point not in now and not is_anything_known(self.ledger, root, point):
+                self._drop(root, point)
+            elif point not in now:
                 self._set_away(root, point)
             elif point in self._away.get(root, ()) and now[point] != before.get(point):
                 self._set_there(root, point)  # until a scan says that it is another one
@@ -45,14 +46,12 @@ class MountPoints:
 
     def seen(self, item: PointSeen) -> None:
         """A scan came by."""
-        known = self._known.setdefault(item.root, {})
         if not item.is_there:
             self._set_away(item.root, item.directory)
-        elif known.get(item.directory) != item.identity:
+            return
+        if self.ledger.mounts(item.root).get(item.directory) != item.identity:
             self.ledger.set_mount(item.root, item.directory, item.identity)
-            known[item.directory] = item.identity
-        if item.is_there:
-            self._set_there(item.root, item.directory)
+        self._set_there(item.root, item.directory)
 
     def is_away(self, source: Source) -> bool:
         """Whether a source is on a disk that is not there."""
@@ -65,8 +64,13 @@ class MountPoints:
 
     def forget(self, root: int) -> None:
         """A root is not watched any more."""
-        for told in (self._known, self._mounted, self._away):
-            told.pop(root, None)
+        self._mounted.pop(root, None)
+        self._away.pop(root, None)
+
+    def _drop(self, root: int, point: bytes) -> None:
+        """Nothing is known there: without its disk it is a folder like any other."""
+        self.ledger.set_mount(root, point, None)
+        self._away.get(root, set()).discard(point)
 
     def _set_away(self, root: int, point: bytes) -> None:
         away = self._away.setdefault(root, set())
