@@ -222,12 +222,12 @@ class Ledger(Queries):
         self._begin()
         self._write(unsynced.INSERT, source.root, source.path, 1, "")
 
-    def note_written(self, source: Source, checksums: Mapping[str, int]) -> None:
-        """Derivatives were written and are perhaps not on the disk: by variant, the CRC-32 of their bytes."""
-        self._begin()
-        row = self._run(unsynced.SELECT_WRITTEN, source.root, source.path).fetchone()
-        before = unsynced.checksums_from(row[0]) if row is not None else {}
-        self._write(unsynced.INSERT, source.root, source.path, 0, unsynced.text_of({**before, **checksums}))
+    def note_written(self, source: Source, checksums: Mapping[str, int | None]) -> None:
+        """Derivatives were written, maybe not to the disk: by variant, the CRC-32 of their bytes (None: it is safe)."""
+        text = unsynced.merged(self._run(unsynced.SELECT_WRITTEN, source.root, source.path).fetchone(), checksums)
+        if text is not None:
+            self._begin()
+            self._write(unsynced.INSERT, source.root, source.path, 0, text)
 
     def drop_begun(self, source: Source) -> None:
         """That attempt has ended."""

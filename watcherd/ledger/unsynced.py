@@ -45,6 +45,13 @@ def text_of(checksums: Mapping[str, int]) -> str:
     return " ".join(f"{variant}:{checksum:08x}" for variant, checksum in sorted(checksums.items()))
 
 
+def merged(row: tuple[str] | None, checksums: Mapping[str, int | None]) -> str | None:
+    """What a row of SELECT_WRITTEN is to hold with news of some variants (None: safe); None: there need be no row."""
+    before = checksums_from(row[0]) if row is not None else {}
+    left = {variant: one for variant, one in {**before, **checksums}.items() if one is not None}
+    return text_of(left) if left or row is not None else None
+
+
 def checksums_from(text: str) -> dict[str, int]:
     """The inverse of `text_of`."""
     pairs = (word.split(":") for word in text.split())

@@ -11,6 +11,7 @@ import pytest
 from tests.daemon.world import File, World
 from watcherd.daemon.effects import AskHands
 from watcherd.daemon.sources.safety import SYNC_AFTER_S, Safety
+from watcherd.derivatives.wrecks import Suspect, was_safe_before
 from watcherd.model import JobClass, Source, State
 from watcherd.settings import DaemonSettings, Durability, Settings
 from watcherd.watch.hands import Fault, Publish, Published, Salvage, Salvaged, Sync, Synced
@@ -60,7 +61,7 @@ class Cut(World):
                 return Synced(root=self.root, ticket=ticket)
             case Salvage(ticket=ticket, suspects=suspects):
                 self.asked.append(request)
-                wrecks = [number for number, one in enumerate(suspects) if self._is_wreck(one.paths[0], one.checksum)]
+                wrecks = [number for number, one in enumerate(suspects) if self._is_wreck(one)]
                 for number in wrecks:
                     del self.disk[suspects[number].paths[0]]
                 return Salvaged(root=self.root, ticket=ticket, wrecks=tuple(wrecks))
@@ -73,8 +74,11 @@ class Cut(World):
                 return reply
         return World._hands(self, request)
 
-    def _is_wreck(self, path: bytes, checksum: int | None) -> bool:
-        return path in self.disk and zlib.crc32(self.disk[path].content) != checksum
+    def _is_wreck(self, suspect: Suspect) -> bool:
+        file = self.disk.get(suspect.paths[0])
+        if file is None or was_safe_before(suspect, file.stamp.size_bytes, file.stamp.mtime_ns):
+            return False
+        return zlib.crc32(file.content) != suspect.checksum
 
     def wreck(self, path: bytes) -> None:
         """What a power cut makes of a file that was not on the disk."""
@@ -272,3 +276,49 @@ def test_what_a_person_put_there_meanwhile_is_left_to_them(world: Cut) -> None:
     world.back()
     assert world.entry(b"a.jpg").state is State.DONE
     assert world.entry(b"a.jpg").job_class is not JobClass.RETRY
+
+
+def test_what_waited_for_the_disk_is_not_in_doubt_for_what_was_there_before(world: Cut) -> None:
+    world.core.force.settings = Settings()  # a reload
+    world.put(b"a.jpg", b"another picture a")
+    world.run()
+    assert world.durable == [False, True]
+    world.die()
+    world.back()
+    assert world.salvaged == []
+    assert world.rendered == [b"picture a", b"another picture a"]
+    world.run(SYNC_AFTER_S)
+    assert world.in_doubt == set()
+
+
+@pytest.mark.parametrize("durability", Durability)
+def test_what_was_published_before_a_fault_and_found_right_after_it_is_in_doubt(
+    world: Cut, durability: Durability
+) -> None:
+    def fault_after_the_first(asked: AskHands) -> Fault | None:
+        request = asked.request
+        if not isinstance(request, Publish):
+            return None
+        world.hook = None
+        item = request.items[0]
+        content = world._descriptors[item.fd].content
+        world.disk[item.path] = File(content, world.stamp_of(content), item.mark)
+        return Fault(root=asked.root, ticket=request.ticket, path=b"", errno=errno.EROFS, operation="rename")
+
+    world.run(SYNC_AFTER_S)
+    world.hook = fault_after_the_first
+    world.put(b"b.jpg", b"picture b")
+    world.pass_()
+    world.run(3)
+    assert world.in_doubt == {b"b.jpg"}
+    world.core.force.settings = Settings(daemon=DaemonSettings(durability=durability))
+    world.run(10)
+    assert world.entry(b"b.jpg").state is State.DONE
+    world.wreck(b"b.jpg.thumbnail.jpg")
+    world.die()
+    world.back()
+    assert b"b.jpg.thumbnail.jpg" in world.salvaged[0]
+    assert world.disk[b"b.jpg.thumbnail.jpg"].content == b"picture of picture b"
+    world.run(2 * SYNC_AFTER_S)
+    assert world.in_doubt == set()
+    assert world.safety._untold == {}

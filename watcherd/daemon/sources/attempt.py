@@ -43,7 +43,7 @@ class Safekeeping(Protocol):
         """Whether an attempt that begins is one of these."""
 
     def ended(self, attempt: "Attempt") -> None:
-        """One of these has ended."""
+        """An attempt has ended, one of these or another."""
 
 
 class Phase(StrEnum):

@@ -376,7 +376,7 @@ class Attempts(InHand):
         del self._by_ticket[attempt.ticket]
         del self._by_source[attempt.job.source]
         self._admission.release(attempt.ticket)
-        if self.safety is not None and attempt.relaxed:
+        if self.safety is not None:
             self.safety.ended(attempt)
         if attempt.digest is not None and self._digests.get(attempt.digest) == attempt.ticket:
             del self._digests[attempt.digest]

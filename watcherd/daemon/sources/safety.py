@@ -9,7 +9,7 @@ their own, the sources whose derivatives are in doubt:
 
     an attempt begins      -> a row "begun", committed before the worker hears of it (as `in_hand` is)
     it ends, having made something -> the row becomes "written", with the CRC-32 of each derivative's bytes
-    it ends otherwise      -> the row goes
+    it ends otherwise      -> the row goes; after a fault while it published, it stays
     30 s after the first   -> the hands write the file systems out (syncfs); the rows that were there before go
 
 So the table is the safe point: what it does not name is on the disk. It is never empty by belief, only after a syncfs
@@ -42,6 +42,9 @@ SYNC_AFTER_S = 30.0
 
 log = get_logger()
 
+_UNTOLD = -1
+"""No bytes have this sum: a derivative that was published, maybe, by an attempt that could not tell its sum."""
+
 _Suspected = tuple[Source, str, Suspect]
 """A derivative in doubt: its source, its variant, what the hands need to know."""
 
@@ -59,6 +62,8 @@ class Safety:
         """By ticket: the root, and the rows that were there when it was asked."""
         self._salvaging: dict[int, tuple[_Suspected, ...]] = {}
         self._failed: set[int] = set()
+        self._untold: dict[Source, set[str]] = {}
+        """Variants that attempts have published, maybe, before they met a fault."""
         core.attempts.safety = self
         core.conditions.welcome = self.recognised
         core.conditions.farewell = self.forget
@@ -84,13 +89,25 @@ class Safety:
         return True
 
     def ended(self, attempt: Attempt) -> None:
-        """An attempt that did not wait for the disk has ended."""
-        source = attempt.job.source
-        if attempt.checksums:
-            self._ledger.note_written(source, dict(attempt.checksums))
-        if attempt.checksums or attempt.phase is not Phase.PUBLISHING:
-            self._ledger.drop_begun(source)
-        if attempt.phase is Phase.PUBLISHING:
+        """An attempt has ended: what it published is in doubt, unless it has waited for the disk.
+
+        So is what an earlier one has left, and this one took for right because it carries the right mark.
+        """
+        source, published = attempt.job.source, attempt.phase is Phase.PUBLISHING
+        right = {one.variant for one in attempt.right}
+        if attempt.relaxed and published and not attempt.checksums:
+            self._untold.setdefault(source, set()).update(attempt.made)
+        untold = self._untold.get(source, set())
+        sums: dict[str, int | None] = dict.fromkeys(untold & right, _UNTOLD)
+        sums |= dict.fromkeys(right.intersection(attempt.made) if published else (), None)
+        sums |= attempt.checksums
+        if sums:
+            self._ledger.note_written(source, sums)
+        if untold <= right:
+            self._untold.pop(source, None)
+            if attempt.relaxed:
+                self._ledger.drop_begun(source)
+        if attempt.relaxed and (published or untold):
             self._dirty.add(source.root)
 
     # ---- to the disk
