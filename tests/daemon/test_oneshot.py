@@ -2,14 +2,18 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.imaging.pictures import quarters, saved
+from tests.ledger.test_ledger import done
 from watcherd.daemon.oneshot import ScanPlace, scan
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.imaging import decoders
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import JobClass, Source, State
 from watcherd.settings import RootSettings, Settings
 from watcherd.watch import walk
 
@@ -94,3 +98,21 @@ def test_a_picture_is_taken_up_when_its_extra_appears(tmp_path: Path, monkeypatc
     decoders.decoder_table.cache_clear()
     assert folders.scan(folders.root("one"))["rendered"] == 1
     assert path.with_name("a.heic.preview.jpg").exists()
+
+
+def test_what_is_pending_on_a_disk_below_a_root_that_is_away_stays(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    folders.put("one", "a.svg", DRAWING)
+    (tmp_path / "one" / "card").mkdir()
+    with Ledger.open(folders.state.ledger) as ledger:
+        source = Source(ledger.root_id(os.fsencode(folders.root("one").path)), b"card/b.jpg")
+        ledger.record(
+            replace(done(b"card/b.jpg", root=source.root), state=State.PENDING, job_class=JobClass.EDITED, sequence=1)
+        )
+        ledger.set_mount(source.root, b"card", "uuid=5 inode=2")
+        ledger.commit()
+    folders.scan(folders.root("one", svg=True))
+    with Ledger.open(folders.state.ledger) as ledger:
+        entry = ledger.entry(source)
+    assert entry is not None
+    assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.PENDING, None, 2)

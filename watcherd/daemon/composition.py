@@ -16,6 +16,7 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.daemon.loop import Duty, Loop
 from watcherd.daemon.roots.layouts import names_of, take_into_use
+from watcherd.daemon.roots.mounting import MountTable
 from watcherd.daemon.roots.rooms import House, RootRooms, number_of
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.imaging.decoders import decoder_table
@@ -60,14 +61,17 @@ class Composition:
         for root in self.survey(settings, roots):
             self.rooms[root.number] = RootRooms(root, self.house, seen_by=decoders_and_limits)
         self.drop_nested()
-        self.ledger.commit()
         self.core = self._core(settings, decoders_and_limits, patient=patient)
         self.roots = self.core.roots
+        for number in self.roots:  # a one-shot run too has to know which disks are away
+            self.core.conditions.points.told(number, mounts.table())
+        self.ledger.commit()
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
         space = address_space(self.core.admission.budget_bytes)
         self.workers = Workers(memory_bytes=space, sandbox=settings.pool.sandbox, module=module)
         self.loop = Loop(core=self.core, inbox=self.inbox, workers=self.workers, rooms=self.rooms, duties=self.duties)
         self._stack.callback(self.loop.selector.close)
+        self._stack.callback(MountTable(self.loop.selector).close)
 
     def __enter__(self) -> Self:
         for rooms in self.rooms.values():

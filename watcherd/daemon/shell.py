@@ -24,7 +24,6 @@ from watcherd.daemon.reporting.service import ServiceManager
 from watcherd.daemon.reporting.status import Status, Told
 from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.roots.health import Health
-from watcherd.daemon.roots.mounting import MountTable
 from watcherd.daemon.roots.vigil import Vigil
 from watcherd.daemon.signals import Signalled, listen, moment_now
 from watcherd.daemon.sources.safety import Safety
@@ -82,7 +81,7 @@ class Shell:
         self._open_doors()
 
     def _open_doors(self) -> None:
-        """What others can come in by: signals, the control socket, the metrics' sockets, the mount table."""
+        """What others can come in by: signals, the control socket, the metrics' sockets."""
         parts, loop = self._parts, self._parts.loop
         control = Control(parts.state.control, loop.selector)
         self._stack.callback(control.close)
@@ -97,7 +96,6 @@ class Shell:
             last_read=lambda: self._reloads.last,
         )
         self._stack.callback(exposure.close)
-        self._stack.callback(MountTable(loop.selector).close)
         loop.watch_anew = self._vigil.watch
         parts.core.scans.on_ended = self._vigil.scanned
         for kind in (Watching, WatchFailed, Coverage, Felt, Touched):

@@ -183,6 +183,17 @@ def test_where_nothing_is_known_of_a_card_its_folder_is_one_like_any_other(
     assert online.entry(b"card/up.jpg").state is State.DONE
 
 
+def test_a_one_shot_run_leaves_alone_what_is_away_and_looks_at_nothing_anew(online: World) -> None:
+    online.die()
+    online.patient = False
+    online.start()
+    for _ in range(2):
+        mounts_are(online, *MOUNTED)
+    assert online.core.conditions.points.away(online.root) == [b"card"]
+    mounts_are(online, *MOUNTED, CARD)
+    assert (online.core.conditions.state(online.root), len(online.watched_anew)) == (RootState.ONLINE, 1)
+
+
 def begin_anew(world: World, *table: Mount) -> None:
     """The daemon starts again, with these mounts."""
     world.start()

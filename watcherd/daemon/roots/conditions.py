@@ -111,13 +111,18 @@ class Conditions:
         return effects
 
     def mounts_changed(self, table: Iterable[mounts.Mount], moment: Moment) -> list[Effect]:
-        """Something was mounted, moved or unmounted: doubt the roots that lie on another mount now, or have one."""
+        """Something was mounted, moved or unmounted: doubt the roots that lie on another mount now, or have one.
+
+        A one-shot run has begun none of its roots, and looks at none anew: it leaves alone what is away.
+        """
         table = tuple(table)
         effects: list[Effect] = []
         for number, root in self._roots.items():
-            now, before = _mounts_of(root, table), self._mounts.get(number, ())
-            self._mounts[number] = now
+            now, before = _mounts_of(root, table), self._mounts.get(number)
             other_below = self.points.told(number, table)
+            if before is None:
+                continue
+            self._mounts[number] = now
             if other_below or len(now) != len(before) or not all(map(mounts.is_same, before, now)):
                 effects += self.doubt(number, moment)
         return effects

@@ -174,7 +174,7 @@ class Pruning:
             yield [
                 self._candidate(entry.source, made, why)
                 for entry in entries
-                if not self._core.conditions.points.is_away(entry.source)
+                if whole or not self._core.conditions.points.is_away(entry.source)
                 for made in entry.derivatives
                 if made.variant not in wanted and not self._is_spared(root, entry.source.path)
             ]
