@@ -42,11 +42,11 @@ class Cut(World):
         self.run()
 
     def pass_(self) -> None:
-        ours = [item for item in self._inbox if isinstance(item, Synced | Salvaged)]
-        self._inbox = [item for item in self._inbox if item not in ours]
-        for item in ours:
-            told = self.safety.synced if isinstance(item, Synced) else self.safety.salvaged
-            self.carry_out(told(item, self.moment))
+        while ours := [item for item in self._inbox if isinstance(item, Synced | Salvaged)]:
+            self._inbox = [item for item in self._inbox if item not in ours]
+            for item in ours:
+                told = self.safety.synced if isinstance(item, Synced) else self.safety.salvaged
+                self.carry_out(told(item, self.moment))
         World.pass_(self)
         self.safety.due(self.moment)
         self.ledger.commit()

@@ -51,6 +51,8 @@ class Conditions:
         """Roots that were not online at some time since the start, with the reason."""
         self.welcome: Callable[[int, Moment], list[Effect]] = self.present
         """What follows when a root was recognised; until it has come to `present`, nothing is done there."""
+        self.came_back: Callable[[int, bytes, Moment], list[Effect]] = lambda _root, _directory, _moment: []
+        """What follows when the disk is there again that is mounted at a folder of a root."""
         self.farewell: Callable[[int], None] = lambda _: None
         """Hears of a root that is not watched any more."""
         for root in roots.values():
@@ -212,8 +214,8 @@ class Conditions:
         """A probe or a look came back, the mount table has changed, or a scan came by a mount point."""
         match item:
             case PointSeen():
-                self.points.seen(item)
-                return []
+                is_back = self.points.seen(item)
+                return self.came_back(item.root, item.directory, moment) if is_back else []
             case Probed():
                 return self.probed(item, moment)
             case sighting.Recognised():

@@ -44,14 +44,14 @@ class MountPoints:
                 self._set_there(root, point)  # until a scan says that it is another one
         return now != before
 
-    def seen(self, item: PointSeen) -> None:
-        """A scan came by."""
+    def seen(self, item: PointSeen) -> bool:
+        """A scan came by; whether the disk is back that was away."""
         if not item.is_there:
             self._set_away(item.root, item.directory)
-            return
+            return False
         if self.ledger.mounts(item.root).get(item.directory) != item.identity:
             self.ledger.set_mount(item.root, item.directory, item.identity)
-        self._set_there(item.root, item.directory)
+        return self._set_there(item.root, item.directory)
 
     def is_away(self, source: Source) -> bool:
         """Whether a source is on a disk that is not there."""
@@ -78,7 +78,9 @@ class MountPoints:
             away.add(point)
             log.warning("mount.away", root=self.roots[root].path, directory=point)
 
-    def _set_there(self, root: int, point: bytes) -> None:
-        if point in self._away.get(root, ()):
+    def _set_there(self, root: int, point: bytes) -> bool:
+        was_away = point in self._away.get(root, ())
+        if was_away:
             self._away[root].discard(point)
             log.info("mount.back", root=self.roots[root].path, directory=point)
+        return was_away

@@ -16,7 +16,8 @@ So the table is the safe point: what it does not name is on the disk. It is neve
 that has come back without an error (the kernel tells each error once: what was in doubt then stays so until the next
 start). On network file systems all is as with "full": there an error may show at the fsync alone. And no record of a
 clean end is needed: after any end, of the daemon, the machine or the disk, what is in the table is looked at when its
-root is recognised and before anything else is done there. A derivative whose bytes have the recorded sum is sound. One
+root is recognised and before anything else is done there; what lies on a disk below it that is away then, when that
+is back. A derivative whose bytes have the recorded sum is sound. One
 that has not, and is ours, is removed, and its source is pending again. Of a source that was begun, all that carries our
 mark and is not recorded as it stands is removed: it was written by an attempt of which nothing is known. All else in
 the root is trusted, and not read.
@@ -35,6 +36,7 @@ from watcherd.model import Derivative, Entry, JobClass, Source, State
 from watcherd.settings import Durability
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands import Fault, Salvage, Salvaged, Sync, Synced
+from watcherd.watch.mountpoints import point_of
 from watcherd.watch.salvaging import SYNCFS
 
 SYNC_AFTER_S = 30.0
@@ -64,14 +66,17 @@ class Safety:
         self._failed: set[int] = set()
         self._untold: dict[Source, set[str]] = {}
         """Variants that attempts have published, maybe, before they met a fault."""
+        self._again: set[int] = set()
         core.attempts.safety = self
         core.conditions.welcome = self.recognised
+        core.conditions.came_back = self.came_back
         core.conditions.farewell = self.forget
 
     def forget(self, root: int) -> None:
         """A root is not watched any more: no answer of its hands is waited for. Its rows stay, should it come back."""
         self._dirty.discard(root)
         self._sync_at.pop(root, None)
+        self._again.discard(root)
         salvaging = [ticket for ticket, suspected in self._salvaging.items() if suspected[0][0].root == root]
         syncing = [ticket for ticket, (of, _) in self._syncing.items() if of == root]
         for ticket in (*salvaging, *syncing):
@@ -127,7 +132,7 @@ class Safety:
         return self._core.conditions.runnable(root)
 
     def _sync(self, root: int) -> list[Effect]:
-        rows = self._ledger.unsynced(root)
+        rows = self._rows(root)
         if not rows:
             return []
         ticket, layout = next(self._core.tickets), self._core.roots[root].names.layout
@@ -137,6 +142,10 @@ class Safety:
         folders = tuple(dict.fromkeys(layout.folder_of(row.source.directory) for row in rows))
         return [AskHands(root=root, request=Sync(ticket=ticket, folders=folders))]
 
+    def _rows(self, root: int) -> list[Unsynced]:
+        """Those of a root; what lies on a disk below it that is away waits for that."""
+        return [row for row in self._ledger.unsynced(root) if not self._core.conditions.points.is_away(row.source)]
+
     def _is_over(self, row: Unsynced) -> bool:
         return row.source not in self._core.attempts
 
@@ -144,9 +153,11 @@ class Safety:
         """What was in doubt before is on the disk; what came since waits for its own time."""
         if isinstance(item, Synced) and item.ticket in self._syncing:
             del self._core.answers.awaited[item.ticket]
-            for number in self._syncing.pop(item.ticket)[1]:
-                self._ledger.drop_unsynced(number)
-            if any(row.number not in self._failed for row in self._ledger.unsynced(item.root)):
+            numbers = set(self._syncing.pop(item.ticket)[1])
+            for row in self._rows(item.root):  # a disk may have gone since it was asked
+                if row.number in numbers:
+                    self._ledger.drop_unsynced(row.number)
+            if any(row.number not in self._failed for row in self._rows(item.root)):
                 self._dirty.add(item.root)
         return []
 
@@ -160,10 +171,15 @@ class Safety:
     # ---- after an end
 
     def recognised(self, root: int, moment: Moment) -> list[Effect]:
-        """A root is there: what is in doubt is looked at before it counts as online."""
+        """A root is there: what is in doubt is looked at before it counts as online.
+
+        If it was doubted while that was done, it is done once more: a disk below it may have come back meanwhile.
+        """
         if any(suspected[0][0].root == root for suspected in self._salvaging.values()):
+            self._again.add(root)
             return []
-        rows = [row for row in self._ledger.unsynced(root) if self._is_over(row)]
+        self._again.discard(root)
+        rows = [row for row in self._rows(root) if self._is_over(row)]
         if rows:
             self._dirty.add(root)
         suspected = tuple(self._suspected(self._core.roots[root], rows))
@@ -174,6 +190,11 @@ class Safety:
         self._core.answers.awaited[ticket] = partial(self._not_salvaged, root, ticket, moment)
         suspects = tuple(suspect for _, _, suspect in suspected)
         return [AskHands(root=root, request=Salvage(ticket=ticket, suspects=suspects))]
+
+    def came_back(self, root: int, directory: bytes, moment: Moment) -> list[Effect]:
+        """A disk below a root is there again: nothing is done before what is in doubt on it was looked at."""
+        is_doubted = any(point_of(row.source.path, (directory,)) is not None for row in self._rows(root))
+        return self._core.conditions.doubt(root, moment) if is_doubted else []
 
     def _suspected(self, root: WatchedRoot, rows: list[Unsynced]) -> Iterator[_Suspected]:
         written = {row.source: row.checksums for row in rows if row.checksums is not None}
@@ -204,6 +225,10 @@ class Safety:
             return []
         path = self._core.roots[item.root].path
         log.info("root.salvaged", root=path, derivatives=len(suspected), lost=len(item.wrecks))
+        if item.root in self._again:
+            return self.recognised(item.root, moment)
+        if item.root in self._core.conditions.unseen():  # it is doubted: this may have been of what is not there now
+            return []
         return self._core.conditions.present(item.root, moment)
 
     def _without(self, entry: Entry, lost: set[str]) -> Entry:
