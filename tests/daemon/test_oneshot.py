@@ -2,6 +2,7 @@
 
 import errno
 import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,3 +117,46 @@ def test_what_is_pending_on_a_disk_below_a_root_that_is_away_stays(tmp_path: Pat
         entry = ledger.entry(source)
     assert entry is not None
     assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.PENDING, None, 2)
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path) -> Folders:
+    """A drawing that a daemon has rendered with `durability = "fast"`; then the power was cut."""
+    folders = Folders(tmp_path)
+    path = folders.put("one", "a.svg", DRAWING)
+    folders.scan(folders.root("one", svg=True))
+    sums = {name: zlib.crc32(path.with_name(f"a.svg.{name}.jpg").read_bytes()) for name in ("thumbnail", "preview")}
+    with Ledger.open(folders.state.ledger) as ledger:
+        ledger.note_written(Source(ledger.root_id(os.fsencode(path.parent)), b"a.svg"), sums)
+        ledger.commit()
+    thumbnail = path.with_name("a.svg.thumbnail.jpg")
+    stat = thumbnail.stat()
+    thumbnail.write_bytes(bytes(stat.st_size))
+    os.utime(thumbnail, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return folders
+
+
+def in_doubt(folders: Folders) -> int:
+    with Ledger.open(folders.state.ledger) as ledger:
+        return len(ledger.unsynced(ledger.root_id(os.fsencode(folders.place / "one"))))
+
+
+def test_what_a_daemon_left_in_doubt_is_looked_at_first_and_on_the_disk_after_that(doubtful: Folders) -> None:
+    root = doubtful.root("one", svg=True)
+    assert doubtful.scan(root) == {"sources": 1, "rendered": 1, "derivatives": 1}
+    assert any((doubtful.place / "one" / "a.svg.thumbnail.jpg").read_bytes())
+    assert in_doubt(doubtful) == 0
+    assert doubtful.scan(root) == {"sources": 1, "unchanged": 1}
+
+
+def test_what_is_in_doubt_waits_for_a_root_that_is_away(doubtful: Folders) -> None:
+    here, away = doubtful.place / "one", doubtful.place / "away"
+    here.rename(away)
+    here.mkdir()
+    place = ScanPlace(root=doubtful.root("one", svg=True), path=b"", is_file=False)
+    report = scan(Settings(), doubtful.state, (place,), progress=lambda _counts, _left: None)
+    assert report.unfinished != ""
+    assert in_doubt(doubtful) == 1
+    here.rmdir()
+    away.rename(here)
+    assert doubtful.scan(place.root)["rendered"] == 1

@@ -11,10 +11,12 @@ from watcherd.daemon.reporting.metrics_line import MetricsLine
 from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.roots.health import overdue_calls
 from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.sources.safety import Safety
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.model import Change, ChangeKind, JobClass, Source
 from watcherd.settings import RootSettings, Settings
 from watcherd.telemetry.log import get_logger
+from watcherd.watch.hands import Salvaged, Synced
 
 log = get_logger()
 
@@ -61,20 +63,16 @@ def scan(
         sources = tuple(Source(numbers[place.root.path], place.path) for place in places)
         scope = Scope(places=sources)
         core.tally.open(SCAN_TICKET, scope)
-        core.recover(moment_now(), scope)
-        for place, source in zip(places, sources, strict=True):
-            if place.is_file:
-                core.intake.change(
-                    Change(kind=ChangeKind.CREATED, source=source), moment_now(), arriving=JobClass.MANUAL
-                )
-            else:
-                core.tally.await_scans(SCAN_TICKET, 1)
-                loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
         course = _ScanCourse(parts, scope, progress)
         parts.duties += [course, MetricsLine(core, parts.workers)]
         loop.handle(Signalled, course.signalled)
         listen(parts.inbox, signal.SIGTERM, signal.SIGINT)
-        loop.run(course.is_over)
+        _look_at_doubtful(parts, course)
+        if not course.is_stopped():
+            core.recover(moment_now(), scope)
+            for place, source in zip(places, sources, strict=True):
+                _begin(parts, place, source)
+            loop.run(course.is_over)
         progress(core.tally.counts(SCAN_TICKET), 0)
         unreadable = core.tally.unreadable(SCAN_TICKET)
         return ScanReport(
@@ -83,6 +81,27 @@ def scan(
             exit_code=course.exit_code,
             unfinished=course.unfinished,
         )
+
+
+def _look_at_doubtful(parts: Composition, course: "_ScanCourse") -> None:
+    """What a daemon with `durability = "fast"` has left in doubt comes first, and is on the disk after that."""
+    safety = Safety(parts.core, parts.loop.carry_out, relaxes=False)
+    parts.loop.handle(Salvaged, safety.salvaged)
+    parts.loop.handle(Synced, safety.synced)
+    for step in (safety.look, safety.write_out):
+        for effect in step():
+            parts.loop.carry_out(effect)
+        if safety.is_busy:
+            parts.loop.run(lambda: not safety.is_busy or course.is_stopped())
+
+
+def _begin(parts: Composition, place: ScanPlace, source: Source) -> None:
+    core = parts.core
+    if place.is_file:
+        core.intake.change(Change(kind=ChangeKind.CREATED, source=source), moment_now(), arriving=JobClass.MANUAL)
+    else:
+        core.tally.await_scans(SCAN_TICKET, 1)
+        parts.loop.carry_out(AskScanner(root=source.root, directory=source.path, ticket=SCAN_TICKET))
 
 
 class _ScanCourse:
@@ -119,8 +138,8 @@ class _ScanCourse:
         self._stopped = True
         return [*self._core.fleet.drain(moment.now)]
 
-    def is_over(self) -> bool:
-        """Whether all is done."""
+    def is_stopped(self) -> bool:
+        """Whether it has ended before all is done."""
         core = self._core
         if core.failure is not None:
             return self._give_up(core.failure)
@@ -131,7 +150,14 @@ class _ScanCourse:
                 f"{os.fsdecode(core.roots[root].path)}: {reason}" for root, reason in core.conditions.troubled.items()
             )
             return self._give_up(f"{away}; scan again when that is mended")
-        if core.tally.scanning(SCAN_TICKET) or not core.quiet:
+        return False
+
+    def is_over(self) -> bool:
+        """Whether all is done, or nothing more is."""
+        core = self._core
+        if self.is_stopped():
+            return True
+        if self._stopped or core.tally.scanning(SCAN_TICKET) or not core.quiet:
             return False
         if not core.retry_now(moment_now(), self._scope):
             return True

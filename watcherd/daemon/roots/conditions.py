@@ -109,7 +109,7 @@ class Conditions:
             self.points.told(number, table)
             self._states.add(number, file_system=root.file_system, present=False)
             self._queue.block(number)
-            effects += self._look(number)
+            effects += self.look(number)
         return effects
 
     def mounts_changed(self, table: Iterable[mounts.Mount], moment: Moment) -> list[Effect]:
@@ -132,20 +132,21 @@ class Conditions:
     def doubt(self, root: int, moment: Moment) -> list[Effect]:
         """Another folder may stand in a root's place: nothing is done in it until that was looked at."""
         reason = self.reason(root) if self.state(root) is RootState.OFFLINE else UNSEEN
-        return [*self._event(root_states.Identity(root=root, present=False, reason=reason), moment), *self._look(root)]
+        return [*self._event(root_states.Identity(root=root, present=False, reason=reason), moment), *self.look(root)]
 
     def look_for_absent(self) -> list[Effect]:
         """Look at the roots that are away, unless a look has yet to come back."""
         absent = [number for number in self._roots if self.state(number) is RootState.OFFLINE]
         waiting = set(self._looks.values())
-        return [effect for number in absent if number not in waiting for effect in self._look(number)]
+        return [effect for number in absent if number not in waiting for effect in self.look(number)]
 
     def look_at_present(self) -> list[Effect]:
         """Have the hands open each root and nothing more: one that was renamed or removed gives no event."""
         present = [number for number in self._roots if self.runnable(number)]
         return [AskHands(root=number, request=StatMany(ticket=next(self._tickets), paths=())) for number in present]
 
-    def _look(self, root: int) -> list[Effect]:
+    def look(self, root: int) -> list[Effect]:
+        """Have the hands tell whether it is the root that stands there (`recognised`)."""
         ticket = next(self._tickets)
         self._looks[ticket] = root
         sample = tuple(sighting.known_files(self._ledger, root))
@@ -262,7 +263,7 @@ class Conditions:
                 case root_states.Probe(root=root):
                     effects.append(AskHands(root=root, request=Probe(ticket=next(self._tickets))))
                 case root_states.Look(root=root):
-                    effects += [] if root in self._looks.values() else self._look(root)
+                    effects += [] if root in self._looks.values() else self.look(root)
                 case root_states.Scan(root=root, anew=anew):
                     effects.append(WatchAnew(root=root) if anew else AskScanner(root=root, directory=b""))
                 case root_states.Announce(root=root, state=state, reason=reason):

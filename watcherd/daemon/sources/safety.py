@@ -52,12 +52,16 @@ _Suspected = tuple[Source, str, Suspect]
 
 
 class Safety:
-    """Keeps the table of what is in doubt. Attempts tell it of themselves, recognised roots come by it."""
+    """Keeps the table of what is in doubt. Attempts tell it of themselves, recognised roots come by it.
 
-    def __init__(self, core: Core, carry_out: Callable[[Effect], None]) -> None:
+    `relaxes`: whether it adds anything to it. A one-shot run does not; it has to see to what it finds there.
+    """
+
+    def __init__(self, core: Core, carry_out: Callable[[Effect], None], *, relaxes: bool = True) -> None:
         self._core = core
         self._ledger = core.ledger
         self._carry_out = carry_out
+        self._relaxes = relaxes
         self._dirty: set[int] = set()
         self._sync_at: dict[int, float] = {}
         self._syncing: dict[int, tuple[int, tuple[int, ...]]] = {}
@@ -88,7 +92,8 @@ class Safety:
 
     def begun(self, source: Source) -> bool:
         """Whether an attempt that begins need not wait for the disk. It is noted then; the caller commits."""
-        if self._core.settings.daemon.durability is Durability.FULL or self._core.roots[source.root].network:
+        durability = self._core.settings.daemon.durability if self._relaxes else Durability.FULL
+        if durability is Durability.FULL or self._core.roots[source.root].network:
             return False
         self._ledger.note_begun(source)
         return True
@@ -194,7 +199,21 @@ class Safety:
     def came_back(self, root: int, directory: bytes, moment: Moment) -> list[Effect]:
         """A disk below a root is there again: nothing is done before what is in doubt on it was looked at."""
         is_doubted = any(point_of(row.source.path, (directory,)) is not None for row in self._rows(root))
-        return self._core.conditions.doubt(root, moment) if is_doubted else []
+        return self._core.conditions.doubt(root, moment) if is_doubted and self._relaxes else []
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the hands have not answered yet."""
+        return bool(self._salvaging or self._syncing or self._core.conditions.unseen())
+
+    def look(self) -> list[Effect]:
+        """Look at what is in doubt in roots that count as online from the start, as in a one-shot run."""
+        doubted = [root for root in self._core.roots if self._rows(root)]
+        return [effect for root in doubted for effect in self._core.conditions.look(root)]
+
+    def write_out(self) -> list[Effect]:
+        """Have it on the disk now, without waiting for its time."""
+        return [effect for root in self._core.roots if self._is_there(root) for effect in self._sync(root)]
 
     def _suspected(self, root: WatchedRoot, rows: list[Unsynced]) -> Iterator[_Suspected]:
         written = {row.source: row.checksums for row in rows if row.checksums is not None}
