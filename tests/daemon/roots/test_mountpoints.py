@@ -1,5 +1,7 @@
 """What lies on a disk below a root is away while that is not mounted: nothing of it is gone, nothing is done there."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.daemon.outside import File
@@ -67,6 +69,7 @@ def test_what_was_deleted_before_the_card_went_waits_for_it(online: World) -> No
     online.run(300.0)
     assert online.entry(PATH).derivatives
     mounts_are(online, *MOUNTED, CARD)
+    seen(online)
     online.run(300.0)
     assert derivatives & online.disk.keys() == set()
 
@@ -87,6 +90,7 @@ def test_work_that_waits_on_a_card_is_kept(online: World) -> None:
     online.run(60.0)
     online.put(b"card/b.jpg", b"four")
     mounts_are(online, *MOUNTED, CARD)
+    seen(online)
     online.scan(b"card/b.jpg")
     online.run(20.0)
     assert online.entry(b"card/b.jpg").state is State.DONE
@@ -108,6 +112,7 @@ def test_an_incomplete_upload_is_waited_for_over_the_absence_of_its_card(online:
     assert online.entry(b"card/half.jpg").state is State.INCOMPLETE
     online.disk[b"card/half.jpg"] = half
     mounts_are(online, *MOUNTED, CARD)
+    seen(online)
     online.run(60.0)
     assert online.entry(b"card/half.jpg").state is State.DONE
 
@@ -119,6 +124,7 @@ def test_so_it_is_where_it_was_missed_before_the_card_was(online: World, half: F
     online.run(20.0)
     online.disk[b"card/half.jpg"] = half
     mounts_are(online, *MOUNTED, CARD)
+    seen(online)
     online.scan(b"card/half.jpg")
     online.run(2_000.0)
     assert online.entry(b"card/half.jpg").state is State.DONE
@@ -134,6 +140,17 @@ def test_another_card_is_away_too_until_a_scan_finds_the_right_one(online: World
     online.tell(ChangeKind.DELETED, PATH)
     online.run(10.0)
     assert online.entry(PATH).gone_at_s is not None
+
+
+def test_what_is_mounted_where_a_card_is_away_is_that_card_only_when_a_scan_has_seen_it(online: World) -> None:
+    mounts_are(online, *MOUNTED)
+    mounts_are(online, *MOUNTED, replace(CARD, number=51, source=b"/dev/loop6"))
+    online.tell(ChangeKind.DELETED, PATH)
+    del online.disk[PATH]
+    online.run(300.0)
+    assert (online.core.conditions.points.away(online.root), online.entry(PATH).gone_at_s) == ([b"card"], None)
+    seen(online)
+    assert online.core.conditions.points.away(online.root) == []
 
 
 def test_a_restart_remembers_the_card(online: World) -> None:

@@ -32,16 +32,15 @@ class MountPoints:
     _away: dict[int, set[bytes]] = field(default_factory=dict)
 
     def told(self, root: int, table: Iterable[Mount]) -> bool:
-        """Take the mount table in; whether anything below a root is another mount than before."""
+        """Take the mount table in; whether anything below a root is another mount than before.
+
+        What is mounted where a disk is away may be another one: it is away until a scan has seen that it is not.
+        """
         now, before = mounts_below(self.roots[root].path, table), self._mounted.get(root, {})
         self._mounted[root] = now
         for point in self.ledger.mounts(root):
-            if point not in now and not is_anything_known(self.ledger, root, point):
-                self._drop(root, point)
-            elif point not in now:
-                self._set_away(root, point)
-            elif point in self._away.get(root, ()) and now[point] != before.get(point):
-                self._set_there(root, point)  # until a scan says that it is another one
+            if point not in now:
+                self._unmounted(root, point)
         return now != before
 
     def seen(self, item: PointSeen) -> bool:
@@ -67,10 +66,13 @@ class MountPoints:
         self._mounted.pop(root, None)
         self._away.pop(root, None)
 
-    def _drop(self, root: int, point: bytes) -> None:
-        """Nothing is known there: without its disk it is a folder like any other."""
-        self.ledger.set_mount(root, point, None)
-        self._away.get(root, set()).discard(point)
+    def _unmounted(self, root: int, point: bytes) -> None:
+        """A disk is away. Where nothing is known on it, its folder is one like any other."""
+        if is_anything_known(self.ledger, root, point):
+            self._set_away(root, point)
+        else:
+            self.ledger.set_mount(root, point, None)
+            self._away.get(root, set()).discard(point)
 
     def _set_away(self, root: int, point: bytes) -> None:
         away = self._away.setdefault(root, set())
