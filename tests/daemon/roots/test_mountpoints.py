@@ -60,6 +60,27 @@ def test_each_change_below_a_root_is_a_scan_and_the_rest_goes_on(online: World) 
     assert len(online.watched_anew) >= 2
 
 
+@pytest.mark.parametrize(
+    ("point", "is_looked_at"), [(b"in/x", True), (b".cache/x", False), (b"in/.x", False), (b"build/in/x", False)]
+)
+def test_what_is_mounted_in_an_ignored_folder_is_nobody_s_business(
+    online: World, point: bytes, *, is_looked_at: bool
+) -> None:
+    root = online.core.roots[online.root]
+    online.core.roots[online.root] = replace(root, settings=replace(root.settings, ignore=("build",)))
+    before = len(online.watched_anew)
+    mounts_are(online, *MOUNTED, CARD, replace(CARD, number=60, point=b"/photos/" + point))
+    mounts_are(online, *MOUNTED, CARD)
+    assert (len(online.watched_anew) > before) is is_looked_at
+    assert online.core.conditions.state(online.root) is RootState.ONLINE
+
+
+def test_a_card_that_becomes_read_only_is_the_same_one(online: World) -> None:
+    before = len(online.watched_anew)
+    mounts_are(online, *MOUNTED, replace(CARD, read_only=True))
+    assert len(online.watched_anew) == before
+
+
 def test_what_was_deleted_before_the_card_went_waits_for_it(online: World) -> None:
     derivatives = {path for path in online.disk if path.startswith(PATH + b".")}
     online.delete(PATH)

@@ -15,9 +15,12 @@ from dataclasses import dataclass, field
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Source
+from watcherd.settings import Hidden
 from watcherd.telemetry.log import get_logger
+from watcherd.watch.ignore import compile_globs, prunes
+from watcherd.watch.ignorefiles import holders
 from watcherd.watch.mountpoints import PointSeen, is_anything_known, point_of
-from watcherd.watch.mounts import Mount, mounts_below
+from watcherd.watch.mounts import Mount, is_same, mounts_below
 
 log = get_logger()
 
@@ -32,7 +35,7 @@ class MountPoints:
     _away: dict[int, set[bytes]] = field(default_factory=dict)
 
     def told(self, root: int, table: Iterable[Mount]) -> bool:
-        """Take the mount table in; whether anything below a root is another mount than before.
+        """Take the mount table in; whether another mount than before is below a root, in a folder that counts there.
 
         What is mounted where a disk is away may be another one: it is away until a scan has seen that it is not.
         """
@@ -41,7 +44,8 @@ class MountPoints:
         for point in self.ledger.mounts(root):
             if point not in now:
                 self._unmounted(root, point)
-        return now != before
+        changed = [point for point in {**before, **now} if not is_same(before.get(point), now.get(point))]
+        return any(self._counts(root, point) for point in changed)
 
     def seen(self, item: PointSeen) -> bool:
         """A scan came by; whether the disk is back that was away."""
@@ -65,6 +69,12 @@ class MountPoints:
         """A root is not watched any more."""
         self._mounted.pop(root, None)
         self._away.pop(root, None)
+
+    def _counts(self, root: int, point: bytes) -> bool:
+        """Whether a folder is not ignored by the root's settings. Containers come and go in many that are."""
+        settings = self.roots[root].settings
+        globs, hidden = compile_globs(settings.ignore), settings.hidden is Hidden.INCLUDE
+        return not any(prunes(folder, globs=globs, hidden=hidden) for folder in holders(point) if folder)
 
     def _unmounted(self, root: int, point: bytes) -> None:
         """A disk is away. Where nothing is known on it, its folder is one like any other."""
