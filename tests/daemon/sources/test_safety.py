@@ -322,3 +322,17 @@ def test_what_was_published_before_a_fault_and_found_right_after_it_is_in_doubt(
     world.run(2 * SYNC_AFTER_S)
     assert world.in_doubt == set()
     assert world.safety._untold == {}
+
+
+def test_what_is_in_hand_in_a_root_that_is_taken_out_is_finished_and_waits_for_the_disk(tmp_path: Path) -> None:
+    paths = b"/photos", b"/others"
+    with Cut(tmp_path, paths=paths, most_workers=1, slow={b"picture a"}) as world:
+        world.put(b"a.jpg", b"picture a")
+        world.run()
+        world.put(b"b.jpg", b"picture b")
+        world.run()
+        world.core.drop_root(world.root)
+        world.release(b"picture a")
+        world.run()
+        assert [world.entry(path).state for path in (b"a.jpg", b"b.jpg")] == [State.DONE, State.DONE]
+        assert world.durable == [False, True]

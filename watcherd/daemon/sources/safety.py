@@ -17,10 +17,12 @@ that has come back without an error (the kernel tells each error once: what was 
 start). On network file systems all is as with "full": there an error may show at the fsync alone. And no record of a
 clean end is needed: after any end, of the daemon, the machine or the disk, what is in the table is looked at when its
 root is recognised and before anything else is done there; what lies on a disk below it that is away then, when that
-is back. A derivative whose bytes have the recorded sum is sound. One
-that has not, and is ours, is removed, and its source is pending again. Of a source that was begun, all that carries our
-mark and is not recorded as it stands is removed: it was written by an attempt of which nothing is known. All else in
-the root is trusted, and not read.
+is back. A derivative whose bytes have the recorded sum is sound. One that has not, and is ours, is removed, and its
+source is pending again. Of a source that was begun, all that carries our mark and is not recorded as it stands is
+removed: it was written by an attempt of which nothing is known. All else in the root is trusted, and not read.
+
+What waits for the disk (after a reload, or in a one-shot scan, which looks at the table before it begins) takes its
+variants out of the row, so that an older sum is not held against what is there now.
 """
 
 from collections.abc import Callable, Iterator
@@ -91,9 +93,13 @@ class Safety:
     # ---- attempts
 
     def begun(self, source: Source) -> bool:
-        """Whether an attempt that begins need not wait for the disk. It is noted then; the caller commits."""
+        """Whether an attempt that begins need not wait for the disk. It is noted then; the caller commits.
+
+        One that was in hand when its root was taken out has to: nobody would write that out.
+        """
+        root = self._core.roots.get(source.root)
         durability = self._core.settings.daemon.durability if self._relaxes else Durability.FULL
-        if durability is Durability.FULL or self._core.roots[source.root].network:
+        if durability is Durability.FULL or root is None or root.network:
             return False
         self._ledger.note_begun(source)
         return True
