@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.roots.test_conditions import DISK, MOUNTED, mounts_are
+from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.roots.test_mountpoints import CARD, PATH, seen
 from tests.daemon.sources.test_safety import Cut
 from watcherd.daemon.sources.safety import SYNC_AFTER_S
 from watcherd.model import State
-from watcherd.watch.hands import Salvage, Salvaged, Sync, Synced
+from watcherd.watch.hands import Recognise, Salvage, Salvaged, Sync, Synced
 from watcherd.watch.mounts import Mount
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Sight
@@ -84,6 +84,21 @@ def test_a_card_that_comes_back_while_the_root_is_looked_at_is_looked_at_too(wor
     assert world.core.conditions.runnable(world.root)
     world.run()
     assert world.rendered == [b"one", b"other", b"one"]
+
+
+def test_a_root_that_is_doubted_while_it_is_looked_at_is_not_there_before_it_was_seen_again(world: Cut) -> None:
+    world.frozen.add((world.root, Salvage))
+    again(world, *MOUNTED, CARD)
+    (ticket,) = world.safety._salvaging
+    world.frozen = {(world.root, Recognise)}
+    world.carry_out(world.core.conditions.doubt(world.root, world.moment))
+    world.report(Salvaged(root=world.root, ticket=ticket, wrecks=()))
+    world.settle_down()
+    assert not world.core.conditions.runnable(world.root)
+    world.frozen.clear()
+    look_comes_back(world)
+    assert world.core.conditions.runnable(world.root)
+    assert is_made_again(world)
 
 
 def test_what_was_written_out_after_the_card_had_gone_is_nothing_of_it(world: Cut) -> None:

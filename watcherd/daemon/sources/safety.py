@@ -250,10 +250,10 @@ class Safety:
             return []
         path = self._core.roots[item.root].path
         log.info("root.salvaged", root=path, derivatives=len(suspected), lost=len(item.wrecks))
-        if item.root in self._again:
-            return self.recognised(item.root, moment)
         if item.root in self._core.conditions.unseen():  # it is doubted: this may have been of what is not there now
             return []
+        if item.root in self._again:
+            return self.recognised(item.root, moment)
         return self._core.conditions.present(item.root, moment)
 
     def _without(self, entry: Entry, lost: set[str]) -> Entry:
