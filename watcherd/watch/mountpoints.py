@@ -20,7 +20,10 @@ from watcherd.watch.sighting import Known, known_files, sight
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointSeen:
-    """A folder at which something is mounted. `is_there`: it is what was mounted there before, or nothing was."""
+    """A folder at which something is mounted, or was. `is_there`: it is what was mounted there before, or nothing was.
+
+    `identity`: of what is mounted now; where that is nothing, of what was.
+    """
 
     root: int
     directory: bytes
@@ -67,11 +70,13 @@ class MountPoints:
         """
         if directory not in self._known and directory not in self._mounted:
             return
-        if not self._is_mounted(directory, descriptor):
-            if is_anything_known(ledger, self._root, directory):
-                raise _no_medium()
-            return
         known = self._known.get(directory, self._identity)
+        if not self._is_mounted(directory, descriptor):
+            if not is_anything_known(ledger, self._root, directory):
+                return
+            if directory in self._known:  # an earlier report may be heard of only after the unmount: this puts it right
+                post(PointSeen(root=self._root, directory=directory, identity=known, is_there=False))
+            raise _no_medium()
         seen = sight(descriptor, known, lambda: known_files(ledger, self._root, directory))
         is_there = seen.verdict is Verdict.ROOT
         post(PointSeen(root=self._root, directory=directory, identity=seen.identity, is_there=is_there))

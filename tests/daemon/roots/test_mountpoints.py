@@ -174,6 +174,17 @@ def test_what_is_mounted_where_a_card_is_away_is_that_card_only_when_a_scan_has_
     assert online.core.conditions.points.away(online.root) == []
 
 
+def test_a_folder_that_another_disk_had_covered_is_there_again_without_it(online: World) -> None:
+    online.put(b"in/a.jpg", b"seven")
+    online.run(20.0)
+    mounts_are(online, *MOUNTED, CARD, replace(CARD, number=70, point=b"/photos/in"))
+    online.report(PointSeen(root=online.root, directory=b"in", identity="uuid=7 inode=2", is_there=False))
+    online.settle_down()
+    assert online.core.conditions.points.away(online.root) == [b"in"]
+    mounts_are(online, *MOUNTED, CARD)
+    assert online.core.conditions.points.away(online.root) == []
+
+
 def test_a_restart_remembers_the_card(online: World) -> None:
     online.die()
     del online.disk[PATH]

@@ -41,9 +41,11 @@ class MountPoints:
         """
         now, before = mounts_below(self.roots[root].path, table), self._mounted.get(root, {})
         self._mounted[root] = now
-        for point in self.ledger.mounts(root):
-            if point not in now:
-                self._unmounted(root, point)
+        known = self.ledger.mounts(root)
+        for point in known.keys() - now.keys():
+            self._unmounted(root, point)
+        for point in self._away.get(root, set()) - known.keys() - now.keys():
+            self._set_there(root, point)  # another disk had covered what is known there
         changed = [point for point in {**before, **now} if not is_same(before.get(point), now.get(point))]
         return any(self._counts(root, point) for point in changed)
 
