@@ -71,29 +71,31 @@ class Rules:
     selection: Selection = EVERY_FILE
 
 
-class Folders:
-    """The folders of one scan. `texts`: those of the `.watcherdignore` files met so far.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one scan goes by: the root with its open folder, what the ledger knows, what is wanted, where reports go.
 
     `most`: how many files of a folder are kept at once; a larger one is read a part at a time.
     """
 
-    def __init__(
-        self,
-        root: int,
-        descriptor: int,
-        *,
-        reader: Reader,
-        wanted: Wanted,
-        rules: Rules,
-        outlet: Outlet,
-        texts: ignorefiles.Texts,
-        most: int = MOST_FILES,
-    ) -> None:
-        self._root, self._descriptor = root, descriptor
-        self._reader, self._wanted, self._rules, self._outlet = reader, wanted, rules, outlet
-        self._texts, self._most = texts, most
-        self.aside = Aside(wanted.names, descriptor, self.listing)
-        self.batches = Batches(root, outlet)
+    root: int
+    descriptor: int
+    reader: Reader
+    wanted: Wanted
+    rules: Rules
+    outlet: Outlet
+    most: int = MOST_FILES
+
+
+class Folders:
+    """The folders of one scan. `texts`: those of the `.watcherdignore` files met so far."""
+
+    def __init__(self, terms: Terms, texts: ignorefiles.Texts) -> None:
+        self._root = terms.root
+        self._reader, self._wanted, self._rules, self._outlet = terms.reader, terms.wanted, terms.rules, terms.outlet
+        self._texts, self._most = texts, terms.most
+        self.aside = Aside(terms.wanted.names, terms.descriptor, self.listing)
+        self.batches = Batches(terms.root, terms.outlet)
         self.directories = 0
         self.sources = 0
         self.by_state: Counter[State] = Counter()

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from watcherd.model import Change, JobClass, State
 from watcherd.watch.compare import Judge, Wanted
-from watcherd.watch.folder import OPEN_FOLDER, Reader, Rules
+from watcherd.watch.folder import OPEN_FOLDER, Reader, Rules, Terms
 from watcherd.watch.listing import MOST_FILES, Stopped
 from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
@@ -194,17 +194,20 @@ class Scanner:
             with closing(self._reader()) as reader:
                 pace = Pace(self._rate(), time.monotonic()) if request.manner is not Manner.NOW else None
                 wanted = self._wanted(request)
-                walk = Walk(
-                    self._root,
-                    descriptor,
+                terms = Terms(
+                    root=self._root,
+                    descriptor=descriptor,
                     reader=reader,
                     wanted=wanted,
                     rules=replace(self._rules, selection=self._selection()),
                     outlet=_Outlet(self, request, pace),
+                    most=self._most_files,
+                )
+                walk = Walk(
+                    terms,
                     points=MountPoints(self._root, self._path, reader.mounts(self._root), reader.identity(self._root)),
                     memory=self._memory_for(wanted, request),
                     is_quick=request.manner is Manner.QUICK_SWEEP,
-                    most=self._most_files,
                 )
                 result, number = walk.run(request.directory)
         finally:

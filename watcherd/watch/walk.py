@@ -12,12 +12,10 @@ import os
 import time
 
 from watcherd.watch import ignorefiles
-from watcherd.watch.batches import Outlet
-from watcherd.watch.compare import Wanted
 from watcherd.watch.files import times_of
-from watcherd.watch.folder import OPEN_FOLDER, VANISHED, Folders, Reader, Rules, joined
+from watcherd.watch.folder import OPEN_FOLDER, VANISHED, Folders, Terms, joined
 from watcherd.watch.foldertimes import FolderTimes, Times
-from watcherd.watch.listing import MOST_FILES, Listing, Stopped
+from watcherd.watch.listing import Listing, Stopped
 from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import ScanResult
@@ -35,39 +33,16 @@ class Memory:
 class Walk:
     """One scan, from an open root. After `run` the counts of `folders` are what the scan's report holds.
 
-    `is_quick`: folders whose times are those in `memory` are not read. `most`: how many files of a folder are kept at
-    once; a larger one is read a part at a time.
+    `is_quick`: folders whose times are those in `memory` are not read.
     """
 
-    def __init__(
-        self,
-        root: int,
-        descriptor: int,
-        *,
-        reader: Reader,
-        wanted: Wanted,
-        rules: Rules,
-        outlet: Outlet,
-        points: MountPoints,
-        memory: Memory,
-        is_quick: bool = False,
-        most: int = MOST_FILES,
-    ) -> None:
+    def __init__(self, terms: Terms, *, points: MountPoints, memory: Memory, is_quick: bool = False) -> None:
         self._times, self._texts, self._is_quick = memory.times, memory.texts, is_quick
-        self._times.begin(wanted.recipe_set)
+        self._times.begin(terms.wanted.recipe_set)
         self.identity = ""
-        self._root, self._descriptor = root, descriptor
-        self._reader, self._rules, self._outlet, self._points = reader, rules, outlet, points
-        self.folders = Folders(
-            root,
-            descriptor,
-            reader=reader,
-            wanted=wanted,
-            rules=rules,
-            outlet=outlet,
-            texts=memory.texts,
-            most=most,
-        )
+        self._root, self._descriptor = terms.root, terms.descriptor
+        self._reader, self._rules, self._outlet, self._points = terms.reader, terms.rules, terms.outlet, points
+        self.folders = Folders(terms, memory.texts)
 
     def run(self, directory: bytes) -> tuple[ScanResult, int]:
         """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
