@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.daemon.outside import SEEN_BY, File, Outside
 from watcherd.daemon.core import Core
@@ -44,6 +44,21 @@ from watcherd.pool.orders import Dismiss, Kill, Spawn, Terminate
 from watcherd.pool.slots import Busy
 from watcherd.settings import OnDelete, RootSettings, Settings
 from watcherd.watch.reports import Found, ScanEnded, ScanResult
+
+
+def scan_ended(root: int, **fields: Any) -> ScanEnded:
+    """The end of a scan: of a whole root, complete, with nothing to tell, where `fields` do not say otherwise."""
+    usual: dict[str, Any] = {
+        "directory": b"",
+        "ticket": None,
+        "result": ScanResult.COMPLETE,
+        "directories": 1,
+        "sources": 0,
+        "unchanged": 0,
+        "by_state": {},
+        "errors": (),
+    }
+    return ScanEnded(root=root, **usual | fields)
 
 
 @dataclass(slots=True)
@@ -157,18 +172,7 @@ class World(Outside):
         ]
         changes += [Change(kind=ChangeKind.DELETED, source=Source(self.root, path)) for path in missing]
         self._inbox.append(Found(root=self.root, changes=tuple(changes), ticket=None, arriving=JobClass.BACKLOG))
-        ended = ScanEnded(
-            root=self.root,
-            directory=b"",
-            ticket=None,
-            result=ScanResult.COMPLETE,
-            directories=1,
-            sources=len(found),
-            unchanged=0,
-            by_state={},
-            errors=(),
-        )
-        self._inbox.append(ended)
+        self._inbox.append(scan_ended(self.root, sources=len(found)))
 
     def tell(self, kind: ChangeKind, path: bytes, stamp: Stamp | None = None, root: int | None = None) -> None:
         """Report something, true or not."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.daemon.roots.test_vigil import PlayedObserver, PlayedRooms
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.reload.refitting import Refitted, Refitting
 from watcherd.daemon.roots.vigil import Vigil
@@ -23,7 +23,7 @@ from watcherd.pool.crew import FrameCame
 from watcherd.pool.frames import Frame, Work
 from watcherd.settings import RootSettings, Settings
 from watcherd.watch.hands import Request
-from watcherd.watch.reports import Coverage, Felt, Manner, ScanEnded, ScanResult, Watching
+from watcherd.watch.reports import Coverage, Felt, Manner, ScanEnded, Watching
 
 PATIENCE_S = 30.0
 SHOWN: dict[str, str] = {}
@@ -71,19 +71,7 @@ class Watchers:
     def swept(self, *, is_quick: bool = False) -> None:
         """A sweep ends."""
         running = self._running
-        ended = ScanEnded(
-            root=running.root,
-            directory=b"",
-            ticket=None,
-            result=ScanResult.COMPLETE,
-            directories=1,
-            sources=0,
-            unchanged=0,
-            by_state={},
-            errors=(),
-            is_quick=is_quick,
-        )
-        self.vigil.scanned(ended, running.moment)
+        self.vigil.scanned(scan_ended(running.root, is_quick=is_quick), running.moment)
         self.sweeps.clear()
 
     def wait(self, seconds: float) -> list[Manner]:

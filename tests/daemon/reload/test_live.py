@@ -401,8 +401,8 @@ def test_a_sweep_reads_so_many_entries_a_second(tmp_path: Path) -> None:
             folder.mkdir()
             for name in range(10):
                 (folder / f"{name}.txt").touch()
-        daemon.reload(daemon={"scan_rate": 0})  # 220 s by the rate before
-        daemon.scan_files()
+        daemon.reload(daemon={"scan_rate": 0})
+        assert len(daemon.scan_files()) == 200  # waits 30 s for a word at the most; by the rate before it takes 220
 
 
 @shows("daemon.durability")

@@ -1,14 +1,14 @@
 """What the core exposes about itself."""
 
 from tests.daemon.outside import START_S
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.effects import Moment
 from watcherd.daemon.reporting.readings import readings
 from watcherd.daemon.reporting.totals import BOUNDS_S, Durations
 from watcherd.model import Reason, Rejected, State
 from watcherd.telemetry.exposition import exposition
 from watcherd.telemetry.metrics import METRICS, Distribution, MetricKind
-from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded, ScanResult
+from watcherd.watch.reports import Doubt, DoubtReason, ScanEnded
 
 
 def of(world: World) -> dict[tuple[str, ...], float | Distribution]:
@@ -60,17 +60,7 @@ def test_a_root_that_was_never_scanned_grows_old_from_the_start_on(world: World)
 
 
 def ended(directory: bytes) -> ScanEnded:
-    return ScanEnded(
-        root=1,
-        directory=directory,
-        ticket=None,
-        result=ScanResult.COMPLETE,
-        directories=1,
-        sources=2,
-        unchanged=0,
-        by_state={},
-        errors=(),
-    )
+    return scan_ended(1, directory=directory, sources=2)
 
 
 def test_every_declared_metric_has_a_reading_once_something_happened(world: World) -> None:

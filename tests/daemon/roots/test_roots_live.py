@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.model import Incomplete, JobClass, Reason, Source, State, Variant
 from watcherd.watch.hands import Fetch, Publish
-from watcherd.watch.reports import Found, ScanEnded, ScanResult, Watching
+from watcherd.watch.reports import Found, ScanResult, Watching
 from watcherd.watch.roots import RootState
 
 MEDIUM = Variant(name="medium", width=800, height=800)
@@ -95,17 +95,7 @@ def test_an_incomplete_source_and_one_that_waits_for_memory_do_not_come_back_int
 def test_late_reports_of_a_dropped_root_change_nothing(two: World) -> None:
     gone = two.other
     two.core.drop_root(gone)
-    ended = ScanEnded(
-        root=gone,
-        directory=b"",
-        ticket=None,
-        result=ScanResult.ROOT_EMPTIED,
-        directories=0,
-        sources=0,
-        unchanged=0,
-        by_state={},
-        errors=(),
-    )
+    ended = scan_ended(gone, result=ScanResult.ROOT_EMPTIED)
     for report in (Watching(root=gone), Found(root=gone, changes=(), ticket=None, arriving=JobClass.BACKLOG), ended):
         two.report(report)
     two.run(5)

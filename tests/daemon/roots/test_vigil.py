@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment
 from watcherd.daemon.roots.vigil import FIRST_RESTART_S, LONGEST_RESTART_S, SELF_TEST_S, Vigil
 from watcherd.model import State
@@ -18,8 +18,6 @@ from watcherd.watch.reports import (
     Coverage,
     Felt,
     Manner,
-    ScanEnded,
-    ScanResult,
     WatchFailed,
     Watching,
     WatchTrouble,
@@ -110,18 +108,7 @@ class Bench:
         return self
 
     def scanned(self, directories: int = 3, *, is_quick: bool = False) -> None:
-        ended = ScanEnded(
-            root=self.root,
-            directory=b"",
-            ticket=None,
-            result=ScanResult.COMPLETE,
-            directories=directories,
-            sources=0,
-            unchanged=0,
-            by_state={State.DONE: 0},
-            errors=(),
-            is_quick=is_quick,
-        )
+        ended = scan_ended(self.root, directories=directories, by_state={State.DONE: 0}, is_quick=is_quick)
         self.vigil.scanned(ended, self.moment)
 
     def take(self, kind: type) -> list[Any]:

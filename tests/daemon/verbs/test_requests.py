@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.control import Connection, Request
 from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.reporting.status import Status
 from watcherd.daemon.verbs.requests import Verbs
 from watcherd.daemon.verbs.upkeep import Upkeep
 from watcherd.model import Failed, Incomplete, Reason, Rejected, State
-from watcherd.watch.reports import ScanEnded, ScanResult
+from watcherd.watch.reports import ScanEnded
 
 
 class Client(Connection):
@@ -41,18 +41,8 @@ def ask(world: World, body: dict[str, Any]) -> tuple[Verbs, list[dict[str, Any]]
     return verbs, client.answers
 
 
-def scan_ended(world: World, by_state: dict[State, int]) -> ScanEnded:
-    return ScanEnded(
-        root=world.root,
-        directory=b"",
-        ticket=1_000_000,
-        result=ScanResult.COMPLETE,
-        directories=1,
-        sources=1,
-        unchanged=0,
-        by_state=by_state,
-        errors=(),
-    )
+def done_with(world: World, by_state: dict[State, int]) -> ScanEnded:
+    return scan_ended(world.root, ticket=1_000_000, sources=1, by_state=by_state)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +112,7 @@ def test_a_scan_does_not_wait_for_incomplete_files(world: World) -> None:
     world.put(b"a.jpg", b"half")
     world.run(5)
     verbs, answers = ask(world, {"verb": "scan", "paths": ["/photos"], "files": [False]})
-    world.report(scan_ended(world, {State.INCOMPLETE: 1}))
+    world.report(done_with(world, {State.INCOMPLETE: 1}))
     world.run(1)
     verbs.due(world.moment)
 
@@ -136,7 +126,7 @@ def test_a_scan_makes_the_retries_that_wait_at_once(world: World) -> None:
     assert world.core.outcomes.waiting == 1
     world.plays.clear()
     verbs, answers = ask(world, {"verb": "scan", "paths": ["/photos"], "files": [False]})
-    world.report(scan_ended(world, {}))
+    world.report(done_with(world, {}))
     for _ in range(2):
         world.run(0.5)
         verbs.due(world.moment)
