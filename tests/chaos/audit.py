@@ -104,7 +104,10 @@ def audit(
     tree = _site(base, where, report)
     _audit_folders(base, where, report)
     for path in sorted(tree):
-        _audit_file(path, tree, rows, variants, report, where)
+        try:
+            _audit_file(path, tree, rows, variants, report, where)
+        except FileNotFoundError as error:  # the daemon is at work still: whoever waits asks again
+            report.add(path, f"went while it was looked at ({error.filename!r})")
     for path, row in rows.items():
         if path not in tree and not row.gone and row.state != "ignored":
             report.add(path, f"is {row.state} in the ledger and not on the disk")

@@ -7,7 +7,7 @@ Not responsible for: what happens in between (`loop.py`, `core.py`), and how a r
 import os
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Self
@@ -39,7 +39,13 @@ class Composition:
     """Builds the rooms of one run and takes them down again. A context manager; the lock is held by the caller."""
 
     def __init__(
-        self, settings: Settings, state: StateDirectory, roots: Iterable[RootSettings], *, patient: bool
+        self,
+        settings: Settings,
+        state: StateDirectory,
+        roots: Iterable[RootSettings],
+        *,
+        patient: bool,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.state = state
         self.inbox = Inbox()
@@ -61,7 +67,7 @@ class Composition:
         for root in self.survey(settings, roots):
             self.rooms[root.number] = RootRooms(root, self.house, seen_by=decoders_and_limits)
         self.drop_nested()
-        self.core = self._core(settings, decoders_and_limits, patient=patient)
+        self.core = self._core(settings, decoders_and_limits, patient=patient, jitter=jitter)
         self.roots = self.core.roots
         for number in self.roots:  # a one-shot run too has to know which disks are away
             self.core.conditions.points.told(number, mounts.table())
@@ -103,7 +109,9 @@ class Composition:
             if number not in self.rooms and any(path.startswith(holder) for holder in ours):
                 self.ledger.drop_root(number)
 
-    def _core(self, settings: Settings, decoders_and_limits: int, *, patient: bool) -> Core:
+    def _core(
+        self, settings: Settings, decoders_and_limits: int, *, patient: bool, jitter: Callable[[], float]
+    ) -> Core:
         size = pool_size(settings.pool, self.machine)
         return Core(
             settings=settings,
@@ -115,7 +123,7 @@ class Composition:
             seen_by=decoders_and_limits,
             why_ignored=lambda root, path: self.rooms[root].why_ignored(path),
             patient=patient,
-            jitter=random.random,
+            jitter=jitter,
         )
 
     def _root(

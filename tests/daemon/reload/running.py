@@ -119,7 +119,8 @@ class Running(World):
         os.makedirs(self.photos, exist_ok=True)
         if not self.settings.roots:
             self.settings = replace(self.settings, roots=(RootSettings(path=self.photos),))
-        self.parts = Composition(self.settings, state, self.settings.roots, patient=True)
+        roots = self.settings.roots
+        self.parts = Composition(self.settings, state, roots, patient=True, jitter=lambda: self.jitter)
         self.ledger, self.core = self.parts.ledger, self.parts.core
         self.root = self.other = min(self.core.roots)
         self.watchers = Watchers(self)
