@@ -1,7 +1,8 @@
 """What the chaos tests share: a place of their own, daemons that are ended whatever happens, a seed that is printed.
 
 Each test has one place: a folder that others may enter (pytest's own are closed to user nobody), with `watched` in it.
-`WATCHERD_CHAOS_SEED=n` repeats a run's random choices; `WATCHERD_CHAOS_FULL=1` asks for the full sizes.
+`WATCHERD_CHAOS_SEED=n` repeats a run's random choices; `WATCHERD_CHAOS_FULL=1` asks for the full sizes;
+`WATCHERD_CHAOS_SLOWNESS=n` multiplies the time that is waited before a test fails.
 """
 
 import os
@@ -16,17 +17,20 @@ from typing import Any
 import pytest
 
 from tests.chaos.disks import Disk, Disks
-from tests.chaos.harness import COMMAND, QUICK_SETTLE, Daemon, command
+from tests.chaos.harness import COMMAND, QUICK_SETTLE, SLOWNESS, Daemon, command
 from tests.chaos.machine import Machine, why_not
 from tests.chaos.service import UP
 
 HERE = Path(__file__).parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.chaos)
+            own = item.get_closest_marker("timeout")
+            limit_s = own.args[0] if own else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit_s * SLOWNESS), append=False)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,9 @@ from tests.event_queue import short_queue
 T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMAND = str(Path(sys.executable).with_name("watcherd"))
+SLOWNESS = float(os.environ.get("WATCHERD_CHAOS_SLOWNESS", "4"))
+"""How many times slower than a quiet machine of two cores this one may be. Every wait's bound is multiplied by it: a
+bound ends a test that fails, one that passes never comes to it."""
 QUICK_SETTLE = "[settle]\nopen_quiet_s = 0.5\n"
 """For tests that are not about settling: what is found at the start was written a moment ago, and would wait 5 s."""
 SUMMARY_KEYS = (
@@ -33,8 +36,8 @@ SUMMARY_KEYS = (
 
 
 def eventually(check: Callable[[], T], *, within_s: float, what: str, every_s: float = 0.05) -> T:
-    """What `check` returns as soon as that is true; AssertionError with the last answer after `within_s`."""
-    end = time.monotonic() + within_s
+    """What `check` returns as soon as that is true; AssertionError with the last answer after that (see SLOWNESS)."""
+    end = time.monotonic() + within_s * SLOWNESS
     while True:
         answer = check()
         if answer:
@@ -58,7 +61,7 @@ def command(*arguments: str | bytes | Path, within_s: float = 60.0, **options: A
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=within_s,
+        timeout=within_s * SLOWNESS,
         check=False,
         env=environment(),
         **options,
@@ -163,7 +166,7 @@ class Daemon:
 
     def ended(self, within_s: float = 30) -> int:
         """Its exit code, once it has one."""
-        return self.process.wait(timeout=within_s)
+        return self.process.wait(timeout=within_s * SLOWNESS)
 
     def stop(self, within_s: float = 30) -> int:
         """SIGTERM, and the exit code; no worker outlives it."""
@@ -177,7 +180,7 @@ class Daemon:
         """SIGKILL, and wait until its workers have followed it (they must: nobody else ends them)."""
         workers = self.workers()
         self.signal(signal.SIGKILL)
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=10 * SLOWNESS)
         eventually(lambda: not any(map(_lives, workers)), within_s=10, what="workers end with their daemon")
 
     def workers(self) -> list[psutil.Process]:
@@ -193,7 +196,7 @@ class Daemon:
             return
         workers = self.workers()
         self._process.kill()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=10 * SLOWNESS)
         for worker in workers:
             if _lives(worker):  # not one that waits for its new parent's attention
                 worker.kill()
@@ -271,7 +274,7 @@ class Daemon:
 
     def rested(self, *, sources: int, within_s: float = 60) -> dict[str, int]:
         """The counts by state once so many sources are known and none is still to do."""
-        end = time.monotonic() + within_s
+        end = time.monotonic() + within_s * SLOWNESS
         before = -1
         while True:
             now = self._log(self._runs).stat().st_size

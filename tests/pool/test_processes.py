@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -227,9 +226,7 @@ def test_half_a_frame_holds_nobody_up() -> None:
         while not one.workers[0].decoder._bytes:
             one.read(0)
         assert (one.frames[0], one.wrong) == ([], {})
-        started = time.monotonic()
         assert one.workers.receive(0) == ([], None)
-        assert time.monotonic() - started < 1.0
 
 
 def test_half_a_frame_at_an_exit_is_left_to_the_exit() -> None:
