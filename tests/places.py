@@ -19,7 +19,7 @@ from watcherd.derivatives.publish import Item
 from watcherd.model import Stamp
 from watcherd.naming import Mark, Names
 from watcherd.watch.files import stamp_of
-from watcherd.watch.place import Place
+from watcherd.watch.hands.place import Place
 
 KNOWN = (("thumbnail", "jpg"), ("preview", "jpg"))
 INSTANCE = "00000001"

@@ -20,9 +20,9 @@ from watcherd.derivatives.memfds import sealed_copy
 from watcherd.derivatives.publish import Item
 from watcherd.naming import Mark, Names
 from watcherd.watch.files import stamp_of
-from watcherd.watch.place import Place
-from watcherd.watch.salvaging import Sync, Synced, sync
-from watcherd.watch.writing import Publish, Published, publish
+from watcherd.watch.hands.place import Place
+from watcherd.watch.hands.salvaging import Sync, Synced, sync
+from watcherd.watch.hands.writing import Publish, Published, publish
 
 ROUNDS = 5
 BYTES = {"thumbnail": 8 * 1024, "preview": 170 * 1024}

@@ -14,10 +14,10 @@ from queue import SimpleQueue
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Stamp, State
 from watcherd.naming import Names
-from watcherd.watch.compare import Wanted
 from watcherd.watch.foldertimes import RIPE_NS
 from watcherd.watch.reports import Found, Listed, Manner, ScanEnded
-from watcherd.watch.scanner import Scanner
+from watcherd.watch.scanning.compare import Wanted
+from watcherd.watch.scanning.scanner import Scanner
 
 WANTED = Wanted(recipe_set=1, fingerprints={}, seen_by=1, names=Names(known=(("thumbnail", "jpg"), ("preview", "jpg"))))
 

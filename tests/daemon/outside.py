@@ -27,8 +27,8 @@ from watcherd.naming import Mark, note_path
 from watcherd.pool.crew import FrameCame, WorkerEnded
 from watcherd.pool.frames import Ended, Frame, Identified, Made, Work, identified, ready
 from watcherd.pool.processes import Ending
-from watcherd.watch.following import Arrived, Carried, Follow, Followed, Move
-from watcherd.watch.hands import (
+from watcherd.watch.hands.following import Arrived, Carried, Follow, Followed, Move
+from watcherd.watch.hands.hands import (
     Annotate,
     Annotated,
     Collect,
@@ -53,7 +53,7 @@ from watcherd.watch.hands import (
     StatMany,
     Stats,
 )
-from watcherd.watch.orphans import FindOrphans, OrphansFound
+from watcherd.watch.hands.orphans import FindOrphans, OrphansFound
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Sight
 

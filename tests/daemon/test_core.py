@@ -20,7 +20,7 @@ from watcherd.model import (
 )
 from watcherd.naming import Mark
 from watcherd.settings import Settings
-from watcherd.watch.hands import Fetch, Refused
+from watcherd.watch.hands.hands import Fetch, Refused
 from watcherd.watch.roots import RootState
 
 # ------------------------------------------------------------------------------------------------------- the good way

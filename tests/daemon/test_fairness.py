@@ -14,7 +14,7 @@ from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.signals import Signalled
 from watcherd.model import ChangeKind, Entry, Failed, JobClass, Reason, Source, State
 from watcherd.pool.slots import Busy
-from watcherd.watch.hands import Collect, Fault, Fetch, Publish
+from watcherd.watch.hands.hands import Collect, Fault, Fetch, Publish
 
 GIANT_BYTES = 1_000 << 20
 

@@ -23,7 +23,7 @@ from watcherd.daemon.loop import Loop
 from watcherd.model import Stamp
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.processes import Workers
-from watcherd.watch.hands import Fetch, Probe, Publish
+from watcherd.watch.hands.hands import Fetch, Probe, Publish
 
 STAMP = Stamp(1, 2, 3, 4, 1)
 FETCH = AskHands(root=1, request=Fetch(ticket=1, path=b"a.jpg", stamp=STAMP, max_bytes=9))

@@ -16,7 +16,7 @@ from watcherd.imaging import decoders
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import JobClass, Source, State
 from watcherd.settings import RootSettings, Settings
-from watcherd.watch import walk
+from watcherd.watch.scanning import walk
 
 
 class _OneBadFolder:

@@ -28,7 +28,7 @@ from watcherd.model import (
 )
 from watcherd.pool.frames import Ended
 from watcherd.pool.slots import Busy
-from watcherd.watch.hands import Broken, Fault, Fetch, Remove, StatMany, Stats
+from watcherd.watch.hands.hands import Broken, Fault, Fetch, Remove, StatMany, Stats
 from watcherd.watch.reports import Found
 from watcherd.watch.roots import RootState
 

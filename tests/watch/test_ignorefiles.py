@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.places import place_at, write
 from watcherd.model import Ignored, Stamp
+from watcherd.watch.hands.reading import StatMany, Stats, stat_many
 from watcherd.watch.ignorefiles import NAME, holders, in_force, is_left_alone, read_above
-from watcherd.watch.reading import StatMany, Stats, stat_many
 from watcherd.watch.selection import Selection
 
 

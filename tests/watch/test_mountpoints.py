@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import mounted
-from tests.watch.test_scanner import ROOT, Bench, Scan
+from tests.watch.scanning.test_scanner import ROOT, Bench, Scan
 from watcherd.model import Source, State
 from watcherd.watch.mountpoints import PointSeen, point_of
 from watcherd.watch.mounts import Mount, mounts_below

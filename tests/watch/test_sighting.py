@@ -9,10 +9,10 @@ import pytest
 from tests.places import mounted, no_leak, place_at, write
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Source, Stamp, State
-from watcherd.watch.hands import carry_out
+from watcherd.watch.hands.hands import carry_out
+from watcherd.watch.hands.place import Fault
+from watcherd.watch.hands.reading import StatMany, stat_many
 from watcherd.watch.mounts import MARKER, file_system_of
-from watcherd.watch.place import Fault
-from watcherd.watch.reading import StatMany, stat_many
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import SAMPLE, Recognise, Recognised, known_files
 

@@ -10,10 +10,10 @@ import pytest
 from tests.places import KNOWN, errno_of, item, names, no_leak, place_at, write
 from watcherd.naming import SIBLING, Layout, Names
 from watcherd.watch import trees
-from watcherd.watch.hands import Fault, Probe, Publish, Recognise, discard
+from watcherd.watch.hands.hands import Fault, Probe, Publish, Recognise, discard
+from watcherd.watch.hands.writing import probe, publish
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Recognised, look
-from watcherd.watch.writing import probe, publish
 
 
 @pytest.fixture(autouse=True)

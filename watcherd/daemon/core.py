@@ -37,7 +37,7 @@ from watcherd.pool.sizing import wanted_workers
 from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
 from watcherd.settings import Settings
-from watcherd.watch.hands import (
+from watcherd.watch.hands.hands import (
     Annotated,
     Broken,
     Collected,

@@ -7,7 +7,7 @@ from watcherd.model import JobClass, Variant
 from watcherd.naming import Names
 from watcherd.pool.orders import Command
 from watcherd.settings import RootSettings
-from watcherd.watch.hands import Fetch, Publish, Reply, Request, StatMany
+from watcherd.watch.hands.hands import Fetch, Publish, Reply, Request, StatMany
 from watcherd.watch.reports import Manner
 
 

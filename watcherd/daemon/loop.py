@@ -38,7 +38,7 @@ from watcherd.pool.inbox import Inbox
 from watcherd.pool.orders import Abandon, Command, Kill, Spawn, Terminate
 from watcherd.pool.processes import Workers
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import discard
+from watcherd.watch.hands.hands import discard
 
 log = get_logger()
 

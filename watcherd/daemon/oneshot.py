@@ -16,7 +16,7 @@ from watcherd.daemon.statedir import StateDirectory
 from watcherd.model import Change, ChangeKind, JobClass, Source
 from watcherd.settings import RootSettings, Settings
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Salvaged, Synced
+from watcherd.watch.hands.hands import Salvaged, Synced
 
 log = get_logger()
 

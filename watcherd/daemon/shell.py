@@ -37,7 +37,7 @@ from watcherd.ledger.errors import LedgerError
 from watcherd.settings import Settings
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Salvaged, Synced, Touched
+from watcherd.watch.hands.hands import Salvaged, Synced, Touched
 from watcherd.watch.reports import Coverage, Felt, WatchFailed, Watching
 
 log = get_logger()

@@ -2,7 +2,7 @@
 
 Responsible for: the ways there are, the cheapest first: sharing the blocks (btrfs, XFS, bcachefs and others), a copy
 within the file system, a copy through this machine's memory.
-Not responsible for: which files these are, and what they say (`publish.py`, `watch/relocating.py`).
+Not responsible for: which files these are, and what they say (`publish.py`, `watch/hands/relocating.py`).
 
 Shared blocks are copied by the file system as soon as one of the two files is written to, so neither can ever change
 the other.

@@ -1,7 +1,7 @@
 """Wrecks: derivatives that were on their way to the disk when the machine or the disk went down.
 
-Responsible for: the judgement about one such file. Pure. Not responsible for: reading it (`watch/salvaging.py`), nor
-for which files are in doubt (`daemon/sources/safety.py`).
+Responsible for: the judgement about one such file. Pure. Not responsible for: reading it (`watch/hands/salvaging.py`),
+nor for which files are in doubt (`daemon/sources/safety.py`).
 
 A name can reach the disk before its content does. What is found then under the right name is an empty file, zeros of
 the right length, a file whose end (or any other part) is zeros or an older content of the disk. The sum of the bytes

@@ -1,9 +1,9 @@
 """Whether an arrival is a source that was moved, and whether so many may be gone at once.
 
 Responsible for: matching an arrival with what the ledger knows of its file (moved), and the brake on mass deletions
-(gone, back, held). Not responsible for: looking whether the old path is empty (`watch/following.py`), the match by
-digest (`daemon/sources/attempt.py`: such an arrival finds its derivatives as a twin's), when a gone source is forgotten
-(`daemon/sources/departures.py`). Pure.
+(gone, back, held). Not responsible for: looking whether the old path is empty (`watch/hands/following.py`), the match
+by digest (`daemon/sources/attempt.py`: such an arrival finds its derivatives as a twin's), when a gone source is
+forgotten (`daemon/sources/departures.py`). Pure.
 
 A file keeps its inode, size and mtime when it is renamed; its ctime changes, unless only a folder above it was renamed.
 Inodes are given away again at once, and two pictures of one size may have come out of one archive in the same second,

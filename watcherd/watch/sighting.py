@@ -12,8 +12,8 @@ from typing import Protocol
 
 from watcherd.model import Entry
 from watcherd.watch import mounts
+from watcherd.watch.hands.place import Fault, Place
 from watcherd.watch.identity import Likeness, compare
-from watcherd.watch.place import Fault, Place
 from watcherd.watch.recognition import Verdict, recognise
 
 SAMPLE = 100

@@ -22,7 +22,7 @@ from watcherd.daemon.verbs.pausing import Pausing
 from watcherd.pool.crew import FrameCame
 from watcherd.pool.frames import Frame, Work
 from watcherd.settings import RootSettings, Settings
-from watcherd.watch.hands import Request
+from watcherd.watch.hands.hands import Request
 from watcherd.watch.reports import Coverage, Felt, Manner, ScanEnded, Watching
 
 PATIENCE_S = 30.0

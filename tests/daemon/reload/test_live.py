@@ -23,7 +23,7 @@ from watcherd.model import ChangeKind, Incomplete, Reason, Rejected, Source, Sta
 from watcherd.pool.sizing import address_space
 from watcherd.pool.slots import Idle, Resting
 from watcherd.settings import Durability, LogFormat, LogLevel, ModeWanted, QuietWork
-from watcherd.watch.hands import Fetch
+from watcherd.watch.hands.hands import Fetch
 from watcherd.watch.reports import Manner
 
 DAY_S = 86_400.0

@@ -13,7 +13,7 @@ from watcherd.daemon.effects import AskScanner
 from watcherd.model import Ignored, Reason, Rejected, State, Variant
 from watcherd.naming import note_path
 from watcherd.settings import Hidden, LayoutKind, ModeWanted, OnDelete, RootSettings
-from watcherd.watch.hands import Probe, StatMany
+from watcherd.watch.hands.hands import Probe, StatMany
 from watcherd.watch.modes import Mode
 from watcherd.watch.reports import Manner
 

@@ -7,7 +7,7 @@ import pytest
 from tests.daemon.world import World
 from watcherd.daemon.effects import AskHands, Bind
 from watcherd.model import ChangeKind, State
-from watcherd.watch.hands import Fault, Fetch, Recognise, StatMany
+from watcherd.watch.hands.hands import Fault, Fetch, Recognise, StatMany
 from watcherd.watch.mounts import FileSystem, Mount, MountsChanged
 from watcherd.watch.recognition import REASONS, Verdict
 from watcherd.watch.roots import HUNG, OFFLINE, UNSEEN, RootState

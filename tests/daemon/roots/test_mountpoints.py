@@ -8,7 +8,7 @@ from tests.daemon.outside import File
 from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.world import World
 from watcherd.model import ChangeKind, Incomplete, Reason, Source, State
-from watcherd.watch.hands import Recognise
+from watcherd.watch.hands.hands import Recognise
 from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.mounts import Mount
 from watcherd.watch.recognition import Verdict

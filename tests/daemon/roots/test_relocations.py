@@ -11,7 +11,7 @@ from tests.daemon.world import World
 from watcherd.daemon.effects import AskHands
 from watcherd.model import Change, ChangeKind, Fit, JobClass, Reason, Source, State
 from watcherd.naming import SIBLING, UNUSED, Layout
-from watcherd.watch.hands import Fault, Fetch, Relocate, Relocated
+from watcherd.watch.hands.hands import Fault, Fetch, Relocate, Relocated
 from watcherd.watch.reports import Found
 
 HIDDEN = Layout(folder=b".derivatives", number=1)

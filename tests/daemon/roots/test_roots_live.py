@@ -9,7 +9,7 @@ import pytest
 from tests.daemon.world import World, scan_ended
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.model import Incomplete, JobClass, Reason, Source, State, Variant
-from watcherd.watch.hands import Fetch, Publish
+from watcherd.watch.hands.hands import Fetch, Publish
 from watcherd.watch.reports import Found, ScanResult, Watching
 from watcherd.watch.roots import RootState
 

@@ -12,7 +12,7 @@ from watcherd.daemon.roots.vigil import FIRST_RESTART_S, LONGEST_RESTART_S, SELF
 from watcherd.model import State
 from watcherd.settings import ModeWanted
 from watcherd.watch import roots as root_states
-from watcherd.watch.hands import Touch, Touched
+from watcherd.watch.hands.hands import Touch, Touched
 from watcherd.watch.modes import POLL_S, STAND_IN_S, Mode
 from watcherd.watch.reports import (
     Coverage,

@@ -9,8 +9,8 @@ import pytest
 from tests.daemon.world import World
 from watcherd.model import PREVIEW, ChangeKind, Source, State
 from watcherd.settings import DaemonSettings, OnDelete, Settings
-from watcherd.watch.following import Follow
-from watcherd.watch.hands import Fault, Fetch
+from watcherd.watch.hands.following import Follow
+from watcherd.watch.hands.hands import Fault, Fetch
 
 FRACTION_S = 1000.125
 """A moment within a second: mtimes of whole seconds are not believed."""

@@ -9,7 +9,7 @@ from tests.daemon.world import World
 from watcherd.daemon.sources.notes import ADVICE, note_text
 from watcherd.model import Entry, Failed, Reason, Rejected, Source, State
 from watcherd.naming import NOTE_MARK, note_path
-from watcherd.watch.hands import Annotate, Fault
+from watcherd.watch.hands.hands import Annotate, Fault
 from watcherd.watch.ignore import why_ignored
 from watcherd.watch.roots import RootState
 

@@ -14,7 +14,7 @@ from watcherd.daemon.sources.safety import SYNC_AFTER_S, Safety
 from watcherd.derivatives.wrecks import Suspect, was_safe_before
 from watcherd.model import JobClass, Source, State
 from watcherd.settings import DaemonSettings, Durability, Settings
-from watcherd.watch.hands import Fault, Publish, Published, Salvage, Salvaged, Sync, Synced
+from watcherd.watch.hands.hands import Fault, Publish, Published, Salvage, Salvaged, Sync, Synced
 
 FAST = Settings(daemon=DaemonSettings(durability=Durability.FAST))
 THUMBNAIL, PREVIEW = b"a.jpg.thumbnail.jpg", b"a.jpg.preview.jpg"

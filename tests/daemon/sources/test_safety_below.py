@@ -10,7 +10,7 @@ from tests.daemon.roots.test_mountpoints import CARD, PATH, seen
 from tests.daemon.sources.test_safety import Cut
 from watcherd.daemon.sources.safety import SYNC_AFTER_S
 from watcherd.model import State
-from watcherd.watch.hands import Recognise, Salvage, Salvaged, Sync, Synced
+from watcherd.watch.hands.hands import Recognise, Salvage, Salvaged, Sync, Synced
 from watcherd.watch.mounts import Mount
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Sight

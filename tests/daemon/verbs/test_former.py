@@ -15,7 +15,7 @@ from watcherd.daemon.statedir import claim
 from watcherd.daemon.verbs.former import Former
 from watcherd.daemon.verbs.refusal import Refusal
 from watcherd.daemon.verbs.upkeep import Upkeep
-from watcherd.watch.hands import Remove
+from watcherd.watch.hands.hands import Remove
 
 ALL = {"a.jpg", "a.jpg.thumbnail.jpg", "a.jpg.web.jpg", "b.jpg", "b.jpg.thumbnail.jpg", "b.jpg.web.jpg"}
 

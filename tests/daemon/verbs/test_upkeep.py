@@ -15,8 +15,8 @@ from watcherd.daemon.verbs.requests import Verbs
 from watcherd.daemon.verbs.upkeep import Upkeep
 from watcherd.model import PREVIEW, THUMBNAIL
 from watcherd.settings import DaemonSettings, Settings
-from watcherd.watch.hands import Fault, Remove
-from watcherd.watch.orphans import FindOrphans, Orphan, OrphansFound
+from watcherd.watch.hands.hands import Fault, Remove
+from watcherd.watch.hands.orphans import FindOrphans, Orphan, OrphansFound
 
 SETTINGS = Settings(daemon=DaemonSettings(brake_share=0.1, brake_floor=0))
 

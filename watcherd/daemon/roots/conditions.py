@@ -20,7 +20,7 @@ from watcherd.queue.jobqueue import JobQueue
 from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts, sighting
 from watcherd.watch import roots as root_states
-from watcherd.watch.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
+from watcherd.watch.hands.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
 from watcherd.watch.mountpoints import PointSeen
 from watcherd.watch.recognition import REASONS, Verdict
 from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState

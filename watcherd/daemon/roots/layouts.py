@@ -1,7 +1,7 @@
 """Where the derivatives of each root lie, and lay: the settings and the ledger together.
 
 Responsible for: a root's names (`naming.Names`), and taking a mirror into use. Not responsible for: what a layout means
-(`naming.py`), how a file comes from one to another (`watch/relocating.py`).
+(`naming.py`), how a file comes from one to another (`watch/hands/relocating.py`).
 """
 
 import os

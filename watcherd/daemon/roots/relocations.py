@@ -1,7 +1,7 @@
 """Relocations: derivatives that lie where an earlier layout had them, on their way to where they belong.
 
 Responsible for: which derivatives of an attempt's source lie elsewhere, what the hands are asked, and what is recorded
-of the answer. Not responsible for: the attempt's way (`sources/attempts.py`), the files (`watch/relocating.py`).
+of the answer. Not responsible for: the attempt's way (`sources/attempts.py`), the files (`watch/hands/relocating.py`).
 
 Two ways lead here. A source at rest whose derivatives the ledger knows under another layout is not even read. One of
 which the ledger knows nothing (it was lost, or the source is new to it) is hashed first: then the marks of what lies
@@ -13,7 +13,7 @@ from dataclasses import replace
 from watcherd.daemon.sources.attempt import Attempt, mark_of
 from watcherd.model import Derivative, Entry, JobClass, Reason
 from watcherd.naming import Mark
-from watcherd.watch.hands import Displaced, Relocate
+from watcherd.watch.hands.hands import Displaced, Relocate
 
 
 def by_ledger(attempt: Attempt, entry: Entry | None) -> Relocate | None:

@@ -23,11 +23,11 @@ from watcherd.naming import temporary_name
 from watcherd.queue.plan import NO_PICTURES, DoReason, Skip, plan
 from watcherd.settings import Hidden, RootSettings
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.compare import Wanted
-from watcherd.watch.hands import Hands, Place
+from watcherd.watch.hands.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
-from watcherd.watch.observer import Observer
-from watcherd.watch.scanner import Request, Scanner
+from watcherd.watch.observing.observer import Observer
+from watcherd.watch.scanning.compare import Wanted
+from watcherd.watch.scanning.scanner import Request, Scanner
 from watcherd.watch.selection import Selection
 
 log = get_logger()

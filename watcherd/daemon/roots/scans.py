@@ -1,7 +1,7 @@
 """Scans: what the scanners and the observers report, as the daemon takes it in.
 
 Responsible for: findings and deletions on their way to the intake, clean folders, our own litter, and the scan that
-each doubt asks for. Not responsible for: comparing (`watch/scanner.py`), watching (`watch/observer.py`).
+each doubt asks for. Not responsible for: comparing (`watch/scanning/`), watching (`watch/observing/`).
 """
 
 import errno
@@ -20,7 +20,7 @@ from watcherd.daemon.sources.moves import Moves
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import JobClass
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Remove
+from watcherd.watch.hands.hands import Remove
 from watcherd.watch.reports import (
     Doubt,
     DoubtReason,

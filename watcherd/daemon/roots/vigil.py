@@ -18,10 +18,10 @@ from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment
 from watcherd.daemon.roots.rooms import RootRooms
 from watcherd.settings import ModeWanted
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Touch, Touched
-from watcherd.watch.limits import watch_limit
+from watcherd.watch.hands.hands import Touch, Touched
 from watcherd.watch.modes import Choice, Mode, SelfTest, interval_s, limit_to_set
-from watcherd.watch.observer import Observer
+from watcherd.watch.observing.limits import watch_limit
+from watcherd.watch.observing.observer import Observer
 from watcherd.watch.reports import Coverage, Felt, Manner, ScanEnded, ScanResult, WatchFailed, Watching, WatchTrouble
 from watcherd.watch.sweeps import Sweeps
 

@@ -9,7 +9,7 @@ from watcherd.daemon.effects import Effect, Moment
 from watcherd.daemon.roots.conditions import Conditions
 from watcherd.daemon.sources.attempts import Attempts
 from watcherd.daemon.sources.intake import Intake
-from watcherd.watch.hands import (
+from watcherd.watch.hands.hands import (
     Broken,
     Collected,
     Fault,

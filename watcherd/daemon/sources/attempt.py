@@ -33,7 +33,7 @@ from watcherd.pool.frames import Ended, Work
 from watcherd.queue import retry
 from watcherd.queue.jobqueue import Job
 from watcherd.settings import LimitSettings
-from watcherd.watch.hands import Collect, Fetch, Fetched, Item
+from watcherd.watch.hands.hands import Collect, Fetch, Fetched, Item
 
 
 class Safekeeping(Protocol):

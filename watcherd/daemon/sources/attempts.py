@@ -44,7 +44,7 @@ from watcherd.pool.frames import Ended, Identified, grant, release
 from watcherd.pool.orders import Assigned, Broke, Finished, Granted
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
 from watcherd.queue.jobqueue import Job, JobQueue
-from watcherd.watch.hands import (
+from watcherd.watch.hands.hands import (
     Broken,
     Collected,
     Fault,

@@ -22,7 +22,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Source, Stamp, State, Vanished
 from watcherd.settings import OnDelete
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Fate, Remove, Removed, StatMany, Stats
+from watcherd.watch.hands.hands import Fate, Remove, Removed, StatMany, Stats
 
 log = get_logger()
 

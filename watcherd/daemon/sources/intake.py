@@ -34,7 +34,7 @@ from watcherd.model import (
 from watcherd.queue.jobqueue import Job, JobQueue, Lane
 from watcherd.queue.plan import Do, DoReason, plan
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Fault, StatMany, Stats
+from watcherd.watch.hands.hands import Fault, StatMany, Stats
 from watcherd.watch.ignorefiles import NAME as IGNORE_FILE
 from watcherd.watch.settle import Growing, Settle, Settled
 

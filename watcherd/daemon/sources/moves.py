@@ -23,7 +23,7 @@ from watcherd.naming import Mark
 from watcherd.queue.follow import origin
 from watcherd.settings import OnDelete
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.following import Arrived, Carried, Follow, Followed, Move, Way
+from watcherd.watch.hands.following import Arrived, Carried, Follow, Followed, Move, Way
 
 log = get_logger()
 

@@ -1,7 +1,8 @@
 """Error notes: for people who upload and never see a log, what is wrong with a file stands beside it.
 
 Responsible for: what stands in a note, and when there is one; in roots with `error_notes` alone. Not responsible for:
-files (`watch/noting.py`). A note follows the ledger: it stands while its source is rejected, quarantined or failed.
+files (`watch/hands/noting.py`). A note follows the ledger: it stands while its source is rejected, quarantined or
+failed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from watcherd.daemon.effects import AskHands, Effect, WatchedRoot
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Reason, Source, State
 from watcherd.naming import NOTE_MARK
-from watcherd.watch.hands import Annotate
+from watcherd.watch.hands.hands import Annotate
 
 _NOT_DONE = frozenset({State.REJECTED, State.QUARANTINED, State.FAILED})
 _AT_REST = frozenset({State.DONE, State.IGNORED})

@@ -10,7 +10,7 @@ from dataclasses import replace
 from watcherd.daemon.roots.relocations import left_behind
 from watcherd.model import Derivative, Entry, Reason, State
 from watcherd.queue.follow import is_outdated
-from watcherd.watch.hands import Found
+from watcherd.watch.hands.hands import Found
 
 BY_PATH = frozenset({Reason.NAME_TAKEN, Reason.NOT_PERMITTED, Reason.TOO_MANY_BYTES, Reason.TOO_MUCH_MEMORY})
 """Rejections that hold for this path, or for the memory there was, and say nothing of the content."""

@@ -1,7 +1,8 @@
 """Derivatives that are published but perhaps not on the disk yet: `durability = "fast"`.
 
 Responsible for: which sources these are, having them brought to the disk now and then, and having them looked at after
-an end that was not clean. Not responsible for: files (`watch/salvaging.py`), what a wreck is (`derivatives/wrecks.py`).
+an end that was not clean. Not responsible for: files (`watch/hands/salvaging.py`), what a wreck is
+(`derivatives/wrecks.py`).
 
 Theory of operation. With "full" a derivative is on the disk (two calls of fsync) before it has its name and before the
 ledger names it. With "fast" it is not; the ledger still is durable with each commit, and holds besides, in a table of
@@ -37,9 +38,9 @@ from watcherd.ledger.unsynced import Unsynced
 from watcherd.model import Derivative, Entry, JobClass, Source, State
 from watcherd.settings import Durability
 from watcherd.telemetry.log import get_logger
-from watcherd.watch.hands import Fault, Salvage, Salvaged, Sync, Synced
+from watcherd.watch.hands.hands import Fault, Salvage, Salvaged, Sync, Synced
+from watcherd.watch.hands.salvaging import SYNCFS
 from watcherd.watch.mountpoints import point_of
-from watcherd.watch.salvaging import SYNCFS
 
 SYNC_AFTER_S = 30.0
 """For so long derivatives may be in doubt (chosen: about when the kernel writes them out by itself)."""

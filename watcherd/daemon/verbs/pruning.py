@@ -18,8 +18,8 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskHands, Effect, Moment, WatchedRoot
 from watcherd.model import Derivative, Source
 from watcherd.settings import OnDelete
-from watcherd.watch.hands import Broken, Fate, Fault, Remove, Removed
-from watcherd.watch.orphans import FindOrphans, OrphansFound
+from watcherd.watch.hands.hands import Broken, Fate, Fault, Remove, Removed
+from watcherd.watch.hands.orphans import FindOrphans, OrphansFound
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Recognise, Recognised, known_files
 

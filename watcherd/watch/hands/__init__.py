@@ -1,0 +1,1 @@
+"""A root's hands: all that touches its files, but for the scanner's look at them."""

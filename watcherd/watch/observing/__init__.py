@@ -1,0 +1,1 @@
+"""The observer: what the kernel says of a root as it happens."""

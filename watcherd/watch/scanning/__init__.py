@@ -1,0 +1,1 @@
+"""The scanner: the disk against the ledger."""
