@@ -299,7 +299,7 @@ def test_pixels_are_made_square() -> None:
 
 @needs("video")
 def test_codecs_that_are_not_allowed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from watcherd.imaging import video as module  # noqa: PLC0415
+    from watcherd.imaging.formats import video as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_CODECS", frozenset())
     made = first_look(video(quarters(*SIZE)))

@@ -6,14 +6,14 @@ Not responsible for: opening and decoding (`opening.py`), what a failed decode m
 
 from collections.abc import Sequence
 
-from watcherd.imaging import jpeg, tiff
+from watcherd.imaging.content import Content
 from watcherd.imaging.cost import Look, memory_bytes
 from watcherd.imaging.decoders import Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
+from watcherd.imaging.formats import jpeg, tiff
+from watcherd.imaging.formats.svg import Survey, survey
 from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
-from watcherd.imaging.svg import Survey, survey
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
 from watcherd.imaging.vips import clean, shape_of
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant

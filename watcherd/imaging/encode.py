@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from watcherd.imaging import jxl
+from watcherd.imaging.formats import jxl
 from watcherd.imaging.marks import mark_jpeg, mark_jxl, mark_png, xmp_packet
 from watcherd.imaging.vips import pixels_of, pyvips, shape_of
 from watcherd.model import Chroma, OutputFormat, Variant

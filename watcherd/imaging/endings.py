@@ -13,10 +13,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from watcherd.imaging import tiff
-from watcherd.imaging.jpeg import END_OF_IMAGE, frame_of
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats import tiff
+from watcherd.imaging.formats.jpeg import END_OF_IMAGE, frame_of
 from watcherd.imaging.sniff import Kind
-from watcherd.imaging.tiff import Content
 
 ZERO_TAIL_BYTES = 4096
 """So many zeros at the end, with no end marker, look like space that was reserved and not yet written."""

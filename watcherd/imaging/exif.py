@@ -9,8 +9,8 @@ A pure leaf; never trusts a number that it reads.
 import re
 from datetime import datetime
 
-from watcherd.imaging import tiff
-from watcherd.imaging.tiff import Content
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats import tiff
 
 _INTRODUCTION = b"Exif\0\0"
 _EXIF_DIRECTORY, _CHANGED = 0x8769, 0x0132

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from watcherd.imaging import colour, svg
+from watcherd.imaging import colour
+from watcherd.imaging.content import Content
 from watcherd.imaging.decode import incomplete
 from watcherd.imaging.decoders import DECODERS, Decoder, Engine, decoder_for
 from watcherd.imaging.endings import Ending, ending_of
+from watcherd.imaging.formats import svg
 from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS
 from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, shape_of, warned
 from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant

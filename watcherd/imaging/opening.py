@@ -4,12 +4,12 @@ Responsible for: the call of each decoder, reducing while decoding, strict and f
 Not responsible for: choosing the decoder (`decoders.py`), colours, sizes of variants, what an error means.
 """
 
-from watcherd.imaging import heif, jpeg, jxl, pdf, pillow, raw, svg, video
+from watcherd.imaging.content import Content
 from watcherd.imaging.decoders import Decoder, Engine
 from watcherd.imaging.endings import Ending, ending_of
+from watcherd.imaging.formats import heif, jpeg, jxl, pdf, pillow, raw, svg, video
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.sniff import Kind
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
 
 _WEBP_HEADROOM = 2.0

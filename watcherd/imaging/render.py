@@ -13,6 +13,7 @@ from time import perf_counter
 
 from watcherd.imaging import colour
 from watcherd.imaging.animate import animated, frames_of
+from watcherd.imaging.content import Content
 from watcherd.imaging.decoders import OTHERS
 from watcherd.imaging.encode import encode
 from watcherd.imaging.exif import captured_at
@@ -22,7 +23,6 @@ from watcherd.imaging.master import Master, Task, develop, scaled
 from watcherd.imaging.metadata import blob_of, kept_of
 from watcherd.imaging.phash import hashes
 from watcherd.imaging.sniff import Kind
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import clean, pyvips, shape_of
 from watcherd.model import ColourPolicy, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Variant

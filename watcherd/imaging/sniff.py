@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from enum import StrEnum
 
-from watcherd.imaging import tiff
+from watcherd.imaging.formats import tiff
 
 HEAD_BYTES = 64 * 1024
 """How much of the beginning is enough for every kind."""

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from PIL import Image
 
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats.pillow import attach
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.pillow import attach
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 

@@ -15,9 +15,9 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from watcherd.imaging.content import Content
 from watcherd.imaging.geometry import Size
 from watcherd.imaging.sniff import Kind, kind_of
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 

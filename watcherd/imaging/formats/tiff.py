@@ -5,11 +5,9 @@ Not responsible for: pixels.
 A pure leaf; works on whatever can be sliced into bytes, and never trusts a number that it reads.
 """
 
-import mmap
 from typing import Literal, NamedTuple
 
-Content = bytes | mmap.mmap
-"""The bytes of an upload: a mapped memory file in a worker, plain bytes in tests and in the library."""
+from watcherd.imaging.content import Content
 
 _MAX_ENTRIES = 4096
 _MAX_PAGES = 1000

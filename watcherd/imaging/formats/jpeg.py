@@ -8,7 +8,7 @@ A pure leaf; never trusts a number that it reads.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from watcherd.imaging.tiff import Content
+from watcherd.imaging.content import Content
 
 END_OF_IMAGE = b"\xff\xd9"
 SHRINKS = (8, 4, 2)

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats.jpeg import SHRINKS
+from watcherd.imaging.formats.pillow import attach
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.jpeg import SHRINKS
-from watcherd.imaging.pillow import attach
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts threads when imported, and the fence wants one only

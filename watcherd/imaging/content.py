@@ -1,12 +1,14 @@
-"""A file object over bytes that are in memory already: nothing is copied but what is read."""
+"""The bytes of an upload, as all of imaging takes them; and a file object over them."""
 
 import io
+import mmap
 
-from watcherd.imaging.tiff import Content
+Content = bytes | mmap.mmap
+"""A mapped memory file in a worker, plain bytes in tests and in the library."""
 
 
 class Window(io.RawIOBase):
-    """For libraries that want to read and seek. Closing it lets go of the bytes."""
+    """For libraries that want to read and seek: nothing is copied but what is read. Closing it lets go of the bytes."""
 
     def __init__(self, data: Content) -> None:
         self._view = memoryview(data)

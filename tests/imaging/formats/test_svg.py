@@ -15,7 +15,7 @@ from tests.pool.workshop import bench
 from watcherd.imaging import Rendering, render_bytes
 from watcherd.imaging.decode import identify
 from watcherd.imaging.direct import NotRendered
-from watcherd.imaging.svg import survey
+from watcherd.imaging.formats.svg import survey
 from watcherd.model import PREVIEW, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Rendered, Variant
 
 PICTURE = (

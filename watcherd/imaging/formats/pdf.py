@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from watcherd.imaging.content import Content
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
 

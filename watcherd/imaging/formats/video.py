@@ -11,12 +11,11 @@ from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any
 
+from watcherd.imaging.content import Content, Window
+from watcherd.imaging.formats.pillow import attach
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.pillow import attach
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
-from watcherd.imaging.window import Window
 
 with suppress(ImportError):  # the extra is not installed
     import av

@@ -5,7 +5,7 @@ Not responsible for: pixels, and where the file ends (`endings.py`).
 A pure leaf.
 """
 
-from watcherd.imaging.tiff import Content
+from watcherd.imaging.content import Content
 from watcherd.imaging.unsupported import UnsupportedFormError
 
 _HEADER_BYTES = 26

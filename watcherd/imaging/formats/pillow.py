@@ -28,11 +28,10 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from watcherd.imaging.psd import require_readable
-from watcherd.imaging.tiff import Content
+from watcherd.imaging.content import Content, Window
+from watcherd.imaging.formats.psd import require_readable
 from watcherd.imaging.unsupported import UnsupportedFormError
 from watcherd.imaging.vips import pyvips
-from watcherd.imaging.window import Window
 
 _ORIENTATION_TAG = 0x0112
 _REDUCIBLE = frozenset(("L", "RGB", "CMYK"))

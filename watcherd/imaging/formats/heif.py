@@ -8,9 +8,9 @@ The container's own turning (`irot`, `imir`) is applied by libheif; EXIF's orien
 
 from contextlib import suppress
 
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats.pillow import attach
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.pillow import attach
-from watcherd.imaging.tiff import Content
 from watcherd.imaging.vips import pyvips
 
 with suppress(ImportError):  # the extra is not installed
