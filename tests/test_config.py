@@ -261,6 +261,10 @@ preset = "larg"
             '[variants.a]\nbox = "20000x"\nformat = "webp"',
             "2: [variants.a] is too large: WebP ends at 16383 pixels a side",
         ),
+        (
+            '[variants.a]\nbox = "40000x"\nformat = "avif"',
+            "2: [variants.a] is too large: AVIF ends at 32768 pixels a side",
+        ),
         ('[variants."A b"]\nbox = "5x"', '1: "A b" cannot name a variant: a-z, 0-9, "-" and "_", at most 32, not '),
         ('[pool]\n"a\\nb" = 1', '2: unknown key "a\\nb" in [pool]'),
     ],

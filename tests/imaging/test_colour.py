@@ -170,3 +170,22 @@ def test_the_same_bytes_give_the_same_bytes() -> None:
     made = [outcome(data) for _ in range(2)]
     digests = {hashlib.sha256(one.pictures[0].data).digest() for one in made if isinstance(one, Rendering)}
     assert len(digests) == 1
+
+
+def test_ycbcr_in_a_tiff_that_is_no_jpeg_inside_is_not_taken_for_rgb() -> None:
+    for options in ({}, {"compression": "tiff_adobe_deflate"}):
+        data = saved(quarters().convert("YCbCr"), "TIFF", **options)
+        assert is_close(corners(rendered(data)[0]), QUARTERS, within=6)
+
+
+def test_ycbcr_in_a_tiff_with_jpeg_inside_stays_right() -> None:
+    picture = pyvips.Image.new_from_memory(quarters().tobytes(), 160, 120, 3, "uchar").copy(interpretation="srgb")
+    data = picture.tiffsave_buffer(compression="jpeg", Q=95)
+    assert is_close(corners(rendered(data)[0]), QUARTERS)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_lab_in_a_tiff_shows_its_colours(bits: int) -> None:
+    picture = pyvips.Image.new_from_memory(quarters().tobytes(), 160, 120, 3, "uchar").copy(interpretation="srgb")
+    data = picture.colourspace({8: "labq", 16: "labs", 32: "lab"}[bits]).tiffsave_buffer()
+    assert is_close(corners(rendered(data)[0]), QUARTERS)

@@ -26,7 +26,7 @@ from watcherd.settings import WRITING_EXTRAS, LayoutKind, RootSettings, Settings
 
 T = TypeVar("T")
 
-_WEBP_MAX_SIDE = 16_383
+_MAX_SIDE = {OutputFormat.WEBP: ("WebP", 16_383), OutputFormat.AVIF: ("AVIF", 32_768)}
 SECTIONS: Mapping[str, type[Any]] = {
     name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type) and is_dataclass(kind)
 }
@@ -174,8 +174,9 @@ def _plain(source: SourceFile, given: dict[str, object], place: Place) -> dict[s
 def _check_variant(source: SourceFile, variant: Variant, place: Place) -> None:
     if variant.fit is not Fit.INSIDE and None in {variant.width, variant.height}:
         source.report((*place, "box"), f'"fit" = "{variant.fit}" in {_named(place)} needs both sides of the box')
-    if variant.format is OutputFormat.WEBP and max(variant.width or 0, variant.height or 0) > _WEBP_MAX_SIDE:
-        source.report((*place, "box"), f"{_named(place)} is too large: WebP ends at {_WEBP_MAX_SIDE} pixels a side")
+    spoken, longest = _MAX_SIDE.get(variant.format, ("", rules.MAX_BOX))
+    if max(variant.width or 0, variant.height or 0) > longest:
+        source.report((*place, "box"), f"{_named(place)} is too large: {spoken} ends at {longest} pixels a side")
     if variant.format is OutputFormat.JXL and variant.colour is ColourPolicy.KEEP:
         source.report((*place, "colour"), f'"colour" = "keep" in {_named(place)} cannot be had: jxl is written in sRGB')
     extra, module = WRITING_EXTRAS.get(variant.format, ("", ""))

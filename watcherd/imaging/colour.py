@@ -31,7 +31,7 @@ def to_bytes(image: pyvips.Image) -> pyvips.Image:
         return _named(image)
     if image.format in ("complex", "dpcomplex"):
         image = image.real()
-    signed = image.format in ("char", "short", "int")  # heights and the like: no scale that is agreed upon
+    signed = image.format in ("char", "short", "int") and image.interpretation != "labs"  # heights: no agreed scale
     if not signed and image.interpretation in ("rgb16", "grey16", "scrgb", "lab", "labs", "lch", "xyz", "yxy", "hsv"):
         image = image.colourspace("b-w" if image.interpretation == "grey16" else "srgb")
     if image.format == "ushort":

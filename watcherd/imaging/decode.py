@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from watcherd.imaging.content import Content
 from watcherd.imaging.cost import Look, memory_bytes
-from watcherd.imaging.decoders import Decoder, Engine, decoder_for
+from watcherd.imaging.decoders import Decoder, Engine, decoder_of
 from watcherd.imaging.endings import Answer, Ending, ending_of, hole_matters
 from watcherd.imaging.formats import jpeg, tiff
 from watcherd.imaging.formats.svg import Survey, survey
@@ -50,7 +50,7 @@ def identify(
     kind = kind_of(data[:HEAD_BYTES], data[-_FOOTER_BYTES:], len(data))
     if kind is None:
         return Ignored(kind="no_picture")
-    decoder = decoder_for(kind, svg=svg, other=other_decoder)
+    decoder = decoder_of(kind, data, svg=svg, other=other_decoder)
     if isinstance(decoder, Rejected):
         return decoder
     if len(data) > limits.max_bytes:

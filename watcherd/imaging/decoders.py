@@ -12,9 +12,10 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from watcherd.imaging.sniff import Kind
+from watcherd.imaging.tiff import Content, is_misread_by_libvips
 from watcherd.model import Reason, Rejected
 
-TABLE_REVISION = 2
+TABLE_REVISION = 3
 """Raised by hand when the code around the decoders learns to read what it used to reject."""
 
 
@@ -91,6 +92,11 @@ OTHERS: dict[Kind, Decoder] = {
 _PACKAGES = ("pyvips", "pyvips-binary", "pillow", "pillow-heif", "pillow-jxl-plugin", "rawpy", "pypdfium2", "av")
 _SVG_REFUSAL = "SVG is a program text: it is rendered only in a root that says svg = true"
 _SPOKEN = {Kind.RAW: "camera raw files", Kind.PDF: "PDF files", Kind.VIDEO: "videos"}
+
+
+def decoder_of(kind: Kind, data: Content, *, svg: bool = False, other: bool = False) -> Decoder | Rejected:
+    """The decoder for this very content: some forms of TIFF are read by another one than most. Else `decoder_for`."""
+    return decoder_for(kind, svg=svg, other=other or (kind is Kind.TIFF and is_misread_by_libvips(data)))
 
 
 def decoder_for(kind: Kind, *, svg: bool = False, other: bool = False) -> Decoder | Rejected:

@@ -11,8 +11,8 @@ from watcherd.model import Fit, OutputFormat, Variant
 
 Size = tuple[int, int]
 
-_MAX_SIDE = {OutputFormat.WEBP: 16_383, OutputFormat.JPEG: 65_500, OutputFormat.AVIF: 65_500}
-"""The longest side that a container can hold; what would be longer is scaled down to it."""
+_MAX_SIDE = {OutputFormat.WEBP: 16_383, OutputFormat.JPEG: 65_500, OutputFormat.AVIF: 32_768}
+"""The longest side that a container can hold (AVIF: that decoders take); what would be longer is scaled down to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from watcherd.imaging import colour
 from watcherd.imaging.content import Content
 from watcherd.imaging.decode import incomplete
-from watcherd.imaging.decoders import DECODERS, Decoder, Engine, decoder_for
+from watcherd.imaging.decoders import DECODERS, Decoder, Engine, decoder_of
 from watcherd.imaging.endings import Ending, ending_of
 from watcherd.imaging.formats import svg
 from watcherd.imaging.geometry import Size, plan
@@ -100,7 +100,7 @@ def _rescued(task: Task, fault: _Fault, *, tolerant: bool) -> Master | Incomplet
 
 def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
     """By the kind's decoder, then by its other one if it has any. A decoder may raise anything on damaged bytes."""
-    decoder = decoder_for(task.kind, svg=True, other=task.other_decoder)
+    decoder = decoder_of(task.kind, task.data, svg=True, other=task.other_decoder)
     if isinstance(decoder, Rejected):
         return _Fault(decoder.reason, decoder.detail)
     try:

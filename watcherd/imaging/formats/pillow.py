@@ -35,7 +35,7 @@ from watcherd.imaging.vips import pyvips
 
 _ORIENTATION_TAG = 0x0112
 _REDUCIBLE = frozenset(("L", "RGB", "CMYK"))
-_MODES = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "F": "F", "I": "I", "I;16": "I;16"}
+_MODES = {mode: mode for mode in ("L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F", "I", "I;16")}
 _TRANSLATED = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "I;16B": "I;16", "I;16L": "I;16", "I;16N": "I;16"}
 _BANDS = {
     "L": (1, "uchar", "b-w"),
@@ -46,6 +46,7 @@ _BANDS = {
     "I;16": (1, "ushort", "grey16"),
     "I": (1, "int", "grey16"),  # 16-bit PPM: Pillow has no other mode for it
     "F": (1, "float", "b-w"),
+    "LAB": (3, "uchar", "lab"),
 }
 
 
@@ -121,4 +122,7 @@ def _to_vips(picture: Image.Image) -> pyvips.Image:
         raise UnsupportedFormError(f"pixels of the form {picture.mode}") from error
     bands, form, interpretation = _BANDS[converted.mode]
     image = pyvips.Image.new_from_memory(converted.tobytes(), converted.width, converted.height, bands, form)
+    if converted.mode == "LAB":  # L* from 0 to 100 in 255 steps; a* and b*, as they come out of Pillow, signed bytes
+        image = (image ^ [0, 128, 128]).linear([100 / 255, 1, 1], [0, -128, -128])
+        return image.copy(interpretation=interpretation)
     return (image.cast("ushort") if form == "int" else image).copy(interpretation=interpretation)

@@ -15,6 +15,8 @@ _MAX_VALUES = 1 << 18
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CFA_PHOTOMETRIC = (32803, 34892)
 _SUB_DIRECTORIES, _MAX_SUB_DIRECTORIES = 330, 16
+_YCBCR, _CIELAB = 6, 8
+_JPEG_INSIDE = ([6], [7])
 _STRIPS, _TILES, _OLD_JPEG = (273, 279), (324, 325), (513, 514)
 
 
@@ -146,6 +148,20 @@ def is_old_jpeg(data: Content) -> bool:
     """Whether the first page is compressed as TIFF 6.0 did it with JPEG (compression 6), which was given up in 1995."""
     page = first_page(data)
     return page is not None and values(data, page, 259, limit=1) == [6]
+
+
+def is_misread_by_libvips(data: Content) -> bool:
+    """Whether the first page's colours are of a form that libvips 8.18 refuses or takes for RGB, and Pillow reads.
+
+    CIELab of 8 bits ("bad labq format"), and YCbCr that is not JPEG inside (TIFF 6.0, sections 21 and 23).
+    """
+    page = first_page(data)
+    if page is None:
+        return False
+    photometric, compression = values(data, page, 262, limit=1), values(data, page, 259, limit=1)
+    if photometric == [_YCBCR]:
+        return compression not in _JPEG_INSIDE
+    return photometric == [_CIELAB] and values(data, page, 258, limit=1) == [8]
 
 
 def chain_is_whole(data: Content) -> bool:
