@@ -11,8 +11,9 @@ from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 
+from watcherd.imaging.content import Content
+from watcherd.imaging.formats.tiff import is_misread_by_libvips
 from watcherd.imaging.sniff import Kind
-from watcherd.imaging.tiff import Content, is_misread_by_libvips
 from watcherd.model import Reason, Rejected
 
 TABLE_REVISION = 3
