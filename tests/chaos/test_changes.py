@@ -1,6 +1,7 @@
 """What changes under a running or a stopped daemon: folders, files, settings, the ledger."""
 
 import random
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -100,6 +101,25 @@ def test_a_damaged_ledger_is_set_aside_and_built_again_without_rendering(watched
     assert daemon.outcomes() == {"reused": 5}
     assert daemon.lines("ledger.problem")[0]["operation"] == "open"
     assert len(list(daemon.state.glob("ledger.db.damaged-*"))) == 1
+    assert audit(watched, daemon.state).problems == []
+
+
+def test_a_ledger_damaged_where_opening_does_not_look_ends_one_run_and_no_other(watched: Path, daemon: Daemon) -> None:
+    fill(watched, 40)
+    daemon.start().rested(sources=40)
+    assert daemon.stop() == 0
+    path = daemon.state / "ledger.db"
+    with sqlite3.connect(path) as ledger:
+        (page,) = ledger.execute("SELECT rootpage FROM sqlite_master WHERE name = 'source'").fetchone()
+    ledger.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4_096)
+        file.write(b"\x55" * 4_096)
+    daemon.start(ready=False)
+    assert daemon.ended() == 1
+    assert len(list(daemon.state.glob("ledger.db.damaged-*Z"))) == 1
+    daemon.start().rested(sources=40)
+    assert daemon.outcomes() == {"reused": 40}
     assert audit(watched, daemon.state).problems == []
 
 

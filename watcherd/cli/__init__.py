@@ -110,15 +110,19 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
-    except Exception as error:  # noqa: BLE001 - raised again unless it is about the configuration
+    except Exception as error:  # noqa: BLE001 - raised again unless it is about configuration or ledger
         return _refused(error)
     return code if isinstance(code, int) else Exit.OK
 
 
 def _refused(error: Exception) -> int:
-    """Exit code for a wrong configuration, whose errors are printed; anything else is a fault of ours and goes on."""
+    """Exit code for a wrong configuration or ledger, which is told; anything else is a fault of ours and goes on."""
     from watcherd.config import ConfigError  # noqa: PLC0415 - only needed when something is wrong
+    from watcherd.ledger.errors import LedgerError  # noqa: PLC0415 - as above
 
+    if isinstance(error, LedgerError):  # met while it was read; opening it is told by whoever does
+        click.echo(f"Error: {error}", err=True)
+        return Exit.FAILED
     if not isinstance(error, ConfigError):
         raise error
     click.echo(str(error), err=True)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from watcherd.cli.exits import Exit, Stop
+from watcherd.daemon.damage import set_aside
 from watcherd.daemon.statedir import Busy, StateDirectory
-from watcherd.ledger.errors import LedgerError, LedgerTooNew, LedgerUnsafe
+from watcherd.ledger.errors import LedgerDamaged, LedgerError, LedgerTooNew, LedgerUnsafe
 from watcherd.ledger.ledger import Ledger
 
 
@@ -32,6 +33,9 @@ def hold(folder: str) -> Iterator[StateDirectory]:
         raise Stop(Exit.BUSY, f"{error}; stop it first") from error
     except (LedgerTooNew, LedgerUnsafe) as error:
         raise Stop(Exit.CONFIGURATION, str(error)) from error
+    except LedgerDamaged as error:
+        set_aside(state.ledger, error.cause, operation="read")
+        raise Stop(Exit.FAILED, f"{error.cause}; it was set aside: do this again, and a new one is begun") from error
     except LedgerError as error:
         raise Stop(Exit.FAILED, str(error)) from error
     finally:

@@ -91,7 +91,7 @@ def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> i
 
 def _retry_offline(folder: str, paths: list[str], *, failed: bool) -> int:
     from watcherd.cli.holding import hold  # noqa: PLC0415 - not for --help
-    from watcherd.daemon.composition import open_ledger  # noqa: PLC0415 - as above
+    from watcherd.daemon.damage import open_ledger  # noqa: PLC0415 - as above
     from watcherd.daemon.verbs import requests as verbs  # noqa: PLC0415 - as above
 
     with hold(folder) as state, open_ledger(state) as ledger:

@@ -9,10 +9,10 @@ import random
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from typing import Self
 
 from watcherd.daemon.core import Core
+from watcherd.daemon.damage import open_ledger, set_aside_if_damaged
 from watcherd.daemon.effects import WatchedRoot
 from watcherd.daemon.loop import Duty, Loop
 from watcherd.daemon.roots.layouts import names_of, take_into_use
@@ -20,8 +20,7 @@ from watcherd.daemon.roots.mounting import MountTable
 from watcherd.daemon.roots.rooms import House, RootRooms, number_of
 from watcherd.daemon.statedir import StateDirectory
 from watcherd.imaging.decoders import decoder_table
-from watcherd.ledger.errors import LedgerDamaged, LedgerError
-from watcherd.ledger.ledger import Ledger
+from watcherd.ledger.errors import LedgerError
 from watcherd.model import Variant
 from watcherd.pool import machine
 from watcherd.pool.fleet import Fleet
@@ -92,6 +91,8 @@ class Composition:
             self.core.attempts.lay_down_all()
             self.ledger.commit()
         self._stack.close()
+        if self.core.failure is not None:
+            set_aside_if_damaged(self.state.ledger)
 
     def survey(self, settings: Settings, roots: Iterable[RootSettings]) -> list[WatchedRoot]:
         """Each root as the daemon is to work with it, by these settings. Touches none of them."""
@@ -151,25 +152,3 @@ class Composition:
 def seen_by(limits: LimitSettings) -> int:
     """A number for what a rejection holds for: the decoders that there are, and the limits."""
     return number_of([decoder_table(), repr(limits)])
-
-
-def open_ledger(state: StateDirectory) -> Ledger:
-    """The ledger; a damaged one is set aside under a dated name, and a new one is begun.
-
-    That costs reading each source once; the marks in the derivatives save rendering them. Raises LedgerError.
-    """
-    try:
-        return Ledger.open(state.ledger)
-    except LedgerDamaged as error:
-        aside = f"{state.ledger}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(state.ledger + suffix):
-                os.rename(state.ledger + suffix, aside + suffix)
-        log.error(  # noqa: TRY400  the cause is told, its traceback would tell nobody more
-            "ledger.problem",
-            path=state.ledger,
-            operation="open",
-            cause=str(error),
-            hint=f"it was set aside as {aside}; a new ledger is built from the files",
-        )
-        return Ledger.open(state.ledger)

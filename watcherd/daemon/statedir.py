@@ -232,10 +232,11 @@ class StateDirectory:
         path, name = os.path.join(self.path, "first-contact.json"), os.fsdecode(root)
         try:
             with open(path, encoding="ascii") as file:
-                known: dict[str, float] = json.load(file)
+                found = json.load(file)
         except (FileNotFoundError, ValueError):
-            known = {}
-        if name not in known:
+            found = None
+        known = found if isinstance(found, dict) else {}
+        if not isinstance(known.get(name), int | float):
             known[name] = now_s
             unfinished = f"{path}.unfinished"
             with open(unfinished, "w", encoding="ascii") as file:
@@ -243,7 +244,7 @@ class StateDirectory:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(unfinished, path)
-        return known[name]
+        return float(known[name])
 
     def instance(self) -> str:
         """The 8 hex digits by which we know our own temporary files again. They survive the loss of the ledger."""

@@ -6,11 +6,21 @@ Not responsible for: what is read and written afterwards.
 
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from watcherd.ledger.errors import LedgerForeign, LedgerMissing, LedgerTooNew, LedgerTooOld, LedgerUnsafe
+from watcherd.ledger.errors import (
+    REBUILT,
+    LedgerDamaged,
+    LedgerError,
+    LedgerForeign,
+    LedgerMissing,
+    LedgerTooNew,
+    LedgerTooOld,
+    LedgerUnsafe,
+)
 from watcherd.ledger.schema import STEPS
 
 _BUSY_TIMEOUT_S = 5.0
@@ -21,8 +31,28 @@ _SPILL_PAGES = 32_768
 _LOG_KEPT_BYTES = 64 * 1024 * 1024
 
 
+def _require_file(path: str) -> None:
+    """Raise where something else than a file has the ledger's name: SQLite would wait for ever at a pipe.
+
+    Raises LedgerDamaged, or LedgerError for a link that leads nowhere: its disk may be away.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            cause = f"cannot open the ledger {path}: it is a link to {os.readlink(path)}, which is not there"
+            raise LedgerError(cause, "see whether its disk is mounted, or remove the link") from None
+        return
+    except OSError:  # SQLite meets it too
+        return
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise LedgerDamaged(f"cannot open the ledger {path}: it is {what}", REBUILT)
+
+
 def connect(path: str, *, read_only: bool) -> sqlite3.Connection:
     """A connection whose transactions begin and end only where we say so."""
+    _require_file(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={'ro' if read_only else 'rwc'}"
     return sqlite3.connect(
         uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, cached_statements=_CACHED_STATEMENTS

@@ -92,8 +92,9 @@ def test_the_first_contact_survives_the_ledger(tmp_path: Path) -> None:
     assert state.first_contact(b"/a\xff", 1.5) == 1.5
     assert state.first_contact(b"/b", 2.5) == 2.5
     assert StateDirectory(str(tmp_path)).first_contact(b"/a\xff", 99.0) == 1.5
-    (tmp_path / "first-contact.json").write_text("{")
-    assert state.first_contact(b"/a\xff", 7.0) == 7.0
+    for damaged in ("{", "[1]", "null", '{"/a\\udcff": "soon"}'):
+        (tmp_path / "first-contact.json").write_text(damaged)
+        assert state.first_contact(b"/a\xff", 7.0) == 7.0
 
 
 def test_all_leaves_nothing_out(ledger: Ledger) -> None:
