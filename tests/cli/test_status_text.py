@@ -108,6 +108,11 @@ def test_without_an_answer_the_ledger_still_tells(daemon: dict[str, Any] | None,
     assert stopped.value.exit_code == Exit.UNREACHABLE
 
 
+def test_a_daemon_that_cannot_be_reached_is_not_said_to_be_none() -> None:
+    text = overall_text(LEDGER | {"daemon": None, "holder": "708"})
+    assert text.startswith("daemon: none answers, but process 708 works here")
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [(0.04, "0.0 s"), (9.9, "9.9 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (93_600, "1 d 2 h")],

@@ -26,6 +26,14 @@ def test_the_second_holder_is_told_who_the_first_one_is(state: StateDirectory) -
     os.close(lock)
 
 
+def test_who_holds_it_is_told_without_taking_it(state: StateDirectory) -> None:
+    assert state.holder() is None
+    lock = state.take()
+    assert state.holder() == str(os.getpid())
+    os.close(lock)
+    assert state.holder() is None
+
+
 def test_the_lock_ends_with_its_descriptor(state: StateDirectory) -> None:
     os.close(state.take())
     os.close(state.take())

@@ -50,13 +50,26 @@ def status(file: str | None, state_dir: str | None, *, queue: bool, watch: bool,
 
 
 def overall(folder: str) -> dict[str, Any]:
-    """The status of a state directory. `daemon`: None where none runs; with an `error` where one does not answer."""
+    """The status of a state directory. `daemon`: None where none runs; with an `error` where one does not answer.
+
+    `holder`: where no daemon answers, the process that works with the state directory all the same.
+    """
     with open_to_read(folder) as ledger:
         told = _overall(ledger)
     try:
-        return told | {"daemon": answer_of(folder, {"verb": "status"})}
+        daemon = answer_of(folder, {"verb": "status"})
     except Stop as silent:
-        return told | {"daemon": {"error": silent.message}}
+        daemon = {"error": silent.message}
+    return told | {"daemon": daemon, "holder": _holder(folder) if daemon is None else None}
+
+
+def _holder(folder: str) -> str | None:
+    from watcherd.daemon.statedir import StateDirectory  # noqa: PLC0415 - not for --help
+
+    try:
+        return StateDirectory(folder).holder()
+    except OSError:  # the lock file is another user's
+        return None
 
 
 @click.command()

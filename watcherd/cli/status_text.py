@@ -19,7 +19,7 @@ Told = dict[str, Any]
 def overall_text(told: Told) -> str:
     """Daemon, roots, queue, pace, workers, sources, what is not done and why."""
     daemon = told["daemon"]
-    lines = [f"daemon: {_daemon(daemon)}"]
+    lines = [f"daemon: {_daemon(daemon, told.get('holder'))}"]
     alive = daemon if daemon and "error" not in daemon else None
     if alive:
         lines += _alerts(alive)
@@ -72,7 +72,10 @@ def follow(text: Callable[[], str]) -> None:
 # --------------------------------------------------------------------------------------------------------------- lines
 
 
-def _daemon(daemon: Told | None) -> str:
+def _daemon(daemon: Told | None, holder: str | None) -> str:
+    if daemon is None and holder:
+        what = "a one-shot scan, or a daemon without its control.sock"
+        return f"none answers, but process {safe(holder)} works here: {what}"
     if daemon is None:
         return "not running"
     if "error" in daemon:

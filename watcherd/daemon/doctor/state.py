@@ -1,6 +1,5 @@
 """What the daemon keeps: its state directory, its ledger, and whether somebody works with them now."""
 
-import fcntl
 import os
 import shlex
 import time
@@ -106,23 +105,10 @@ def _set_aside(path: str) -> str:
     return f"mv {quoted} {quoted}.aside"
 
 
-def holder(folder: str) -> str | None:
-    """The process that works with this state directory now; None where nobody does. Raises OSError if unreadable."""
-    try:
-        with open(StateDirectory(folder).lock, "rb") as lock:
-            named = lock.read(20).decode(errors="replace").strip()
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return named
-    return None
-
-
 def instance(folder: str) -> Check:
     """Whether a daemon or a scan works with this state directory now; neither is a fault."""
     try:
-        process = holder(folder)
+        process = StateDirectory(folder).holder()
     except OSError as error:
         mend = "run this as the daemon's user, or as root"
         detail = f"whether one runs cannot be told: {error}"
