@@ -140,8 +140,8 @@ def test_a_scan_asks_the_running_daemon(watched: Path, daemon: Daemon, scan: Sca
     assert (done.returncode, summary_of(done)["unchanged"]) == (0, 5)
     assert [line["verb"] for line in daemon.lines("control.request") if line["verb"] == "scan"] == ["scan"]
     (watched / "p000001.jpg.preview.jpg").unlink()
-    summary = summary_of(scan(watched, state=daemon.state))
-    assert (summary["sources"], summary["unchanged"], summary["derivatives"]) == (5, 4, 1)
+    assert summary_of(scan(watched, state=daemon.state))["sources"] == 5
+    assert (watched / "p000001.jpg.preview.jpg").exists(), "by the scan, or by the daemon before it was asked"
 
 
 def test_a_scan_beside_another_scan_ends_with_75(watched: Path, place: Path, scan: Scan) -> None:
