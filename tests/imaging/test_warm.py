@@ -3,6 +3,7 @@
 import gc
 import mmap
 import os
+import pickle
 import subprocess
 import sys
 
@@ -99,3 +100,31 @@ print(type(made).__name__, getattr(made, "reason", ""))
 def test_a_lack_of_memory_is_no_fault_of_the_picture() -> None:
     result = subprocess.run([sys.executable, "-c", STARVED], capture_output=True, text=True, check=False)
     assert result.stdout == "Failed out_of_memory\n"
+
+
+THREADLESS = """
+import pickle, resource, sys
+from tests.imaging.pictures import outcome
+from watcherd.imaging.vips import NoThreadError
+from watcherd.imaging.warm import warm_up
+files = pickle.load(sys.stdin.buffer)
+warm_up()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 6_000_000, used + 6_000_000))  # a thread's stack takes 8 MB
+for name, data in files.items():
+    for tolerant in (False, True):
+        try:
+            made = outcome(data, tolerant=tolerant)
+        except NoThreadError:
+            continue
+        print(name, tolerant, made)
+print("end")
+"""
+
+
+def test_a_lack_of_threads_is_no_fault_of_the_picture() -> None:
+    """But for libheif's, which gives no reason: there the worker finds out."""
+    files = pickle.dumps({name: data for name, data in FILES.items() if name != "heic"})
+    result = subprocess.run([sys.executable, "-c", THREADLESS], input=files, capture_output=True, check=False)
+    assert result.stderr.decode() == ""
+    assert result.stdout == b"end\n"

@@ -20,6 +20,7 @@ from watcherd.pool.fleet import (
     Fleet,
 )
 from watcherd.pool.orders import (
+    NO_THREAD,
     Abandon,
     Assigned,
     Broke,
@@ -50,7 +51,7 @@ from watcherd.settings import PoolSettings
 
 SETTINGS = PoolSettings(recycle_after_jobs=3, recycle_above_bytes=1_000, boot_timeout_s=30.0)
 MOST = 3
-OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD)
 OWN = ("SIGSEGV", "SIGABRT", "SIGBUS", "exit 1", "exit 0")
 
 

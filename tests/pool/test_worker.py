@@ -3,8 +3,11 @@
 import hashlib
 import io
 import os
+import resource
 import socket
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +17,7 @@ from PIL import Image
 from tests.imaging.extras import WRITABLE
 from tests.imaging.pictures import adobe_like_profile, noise, quarters, saved
 from tests.places import descriptors
-from tests.pool.workshop import bench, misbehaving
+from tests.pool.workshop import REPOSITORY, bench, misbehaving
 from watcherd.derivatives.memfds import is_sealed
 from watcherd.model import (
     THUMBNAIL,
@@ -33,6 +36,7 @@ from watcherd.model import (
 )
 from watcherd.naming import Mark
 from watcherd.pool.frames import Identified, grant, parse_from_worker, release
+from watcherd.pool.orders import NO_THREAD
 from watcherd.pool.worker import descriptors_of
 from watcherd.settings import Sandbox
 
@@ -237,6 +241,63 @@ def test_a_crash_of_a_decoder_leaves_its_place(number: str) -> None:
         assert ending.how == number
         assert "Fatal Python error" in ending.stderr
         assert "worker.py" in ending.stderr
+
+
+def threadless(ends: str) -> dict[str, Any]:
+    environment = {"PYTHONPATH": str(REPOSITORY), "THREADS_END": ends}
+    return {"module": "tests.pool.threadless", "environment": environment}
+
+
+def test_a_worker_that_is_given_no_thread_does_not_get_ready_and_says_why() -> None:
+    with bench(**threadless("at once")) as one:
+        one.start()
+        ending = one.ending()
+        assert ending.how == "exit 1"
+        assert "creating thread" in ending.last_words
+        assert "ulimit -u" in ending.last_words
+
+
+@pytest.mark.parametrize("container", ["JPEG", "HEIF"])
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_worker_that_is_given_no_thread_for_a_job_leaves_and_blames_no_picture(
+    container: str, tolerant: bool
+) -> None:
+    with bench(**threadless("later")) as one:
+        one.start()
+        one.ready()
+        one.give(saved(quarters(), container), tolerant=tolerant)
+        message = one.message()
+        if isinstance(message, Identified):
+            assert one.workers.send(0, grant(1, [THUMBNAIL.name]))
+        assert one.ending().how == NO_THREAD
+        assert one.frames[0] == []
+
+
+def test_pictures_that_find_no_room_are_an_outcome() -> None:
+    """A limit on the size of files, as `ulimit -f` sets it, holds for memory that goes by descriptor as well."""
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (100, 100))
+        for job in (1, 2):
+            ended, pictures = one.outcome(saved(quarters(), "JPEG"), job=job)
+            assert isinstance(ended.outcome, Failed)
+            assert (ended.outcome.reason, pictures) == (Reason.DECODER_ERROR, [])
+
+
+def test_a_content_for_which_there_is_no_room_costs_no_descriptor() -> None:
+    code = (
+        "import os, resource\n"
+        "from watcherd.pool.worker import sealed_memfd\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "for _ in range(3):\n"
+        "    try: sealed_memfd(bytes(101))\n"
+        "    except OSError: print(len(os.listdir('/proc/self/fd')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=REPOSITORY, timeout=60)
+    counts = done.stdout.split()
+    assert len(counts) == 3
+    assert len(set(counts)) == 1
 
 
 def test_descriptors_in_ancillary_data_are_found_and_the_rest_is_not() -> None:

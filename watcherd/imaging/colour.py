@@ -10,7 +10,7 @@ camera photos, nearly all of which are sRGB already. So a strip of test colours 
 import hashlib
 from functools import lru_cache
 
-from watcherd.imaging.vips import pyvips, shape_of
+from watcherd.imaging.vips import excuse, pyvips, shape_of
 
 Colour = tuple[int, int, int]
 
@@ -123,7 +123,8 @@ def _matters_by_digest(profile: _Profile, bands: int, interpretation: str) -> bo
     strip.set_type(pyvips.GValue.blob_type, _PROFILE, profile.data)
     try:
         seen = bytes(strip.icc_transform("srgb", embedded=True, intent="relative").write_to_memory())
-    except pyvips.Error:
+    except pyvips.Error as error:
+        excuse(error)  # nothing that may be remembered of this profile
         return None
     if bands == 4:
         return True

@@ -15,7 +15,7 @@ from watcherd.imaging.formats.svg import Survey, survey
 from watcherd.imaging.opening import open_picture, size_of
 from watcherd.imaging.sniff import HEAD_BYTES, Kind, kind_of
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS, UnsupportedFormError
-from watcherd.imaging.vips import clean, shape_of
+from watcherd.imaging.vips import clean, excuse, shape_of
 from watcherd.model import Header, Ignored, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
@@ -125,6 +125,7 @@ def _look(kind: Kind, decoder: Decoder, data: Content) -> Look | Rejected:
     except UNSUPPORTED_FORMS as error:
         return Rejected(reason=Reason.UNSUPPORTED, detail=f"this form of {kind} cannot be read: {clean(error)}")
     except Exception as error:  # noqa: BLE001
+        excuse(error)
         if decoder.fallback is not None:
             return _look(kind, decoder.fallback, data)
         return Rejected(reason=Reason.DAMAGED, detail=f"the {kind} header cannot be read: {clean(error)}")

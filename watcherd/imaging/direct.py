@@ -38,7 +38,7 @@ def render_bytes(
     `limits` hold for its header, before anything is decoded. `tolerant` makes the best of a damaged or cut-off picture
     instead of refusing it; the rendering's `notes` then say what is missing. `svg` allows SVG. The pictures come
     in the order of the variants, upright, in sRGB, each with its mark inside. Whatever is wrong with the picture is a
-    value that is returned; no decoder's exception gets out.
+    value that is returned; no decoder's exception gets out. Raises RuntimeError where the system has no thread for it.
     """
     seen = identify(data, variants=variants, limits=limits, has_holes=False, tolerant=tolerant, svg=svg)
     if not isinstance(seen, Header):

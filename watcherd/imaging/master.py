@@ -19,7 +19,15 @@ from watcherd.imaging.geometry import Size, plan
 from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS
-from watcherd.imaging.vips import clean, forget_warnings, pyvips, says_out_of_memory, shape_of, warned
+from watcherd.imaging.vips import (
+    clean,
+    excuse,
+    forget_warnings,
+    pyvips,
+    says_out_of_memory,
+    shape_of,
+    warned,
+)
 from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
@@ -117,6 +125,8 @@ def _attempt(task: Task, *, strict: bool) -> Master | _Fault:
 
 
 def _fault_of(task: Task, error: Exception) -> _Fault:
+    """Raises NoThreadError: what a system without threads makes of a picture is no fault of the picture."""
+    excuse(error)
     if isinstance(error, MemoryError) or says_out_of_memory(error):
         return _Fault(Reason.OUT_OF_MEMORY, f"no memory to decode {task.header.pixels:,} pixels")
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

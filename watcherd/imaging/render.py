@@ -24,7 +24,7 @@ from watcherd.imaging.metadata import blob_of, kept_of
 from watcherd.imaging.phash import hashes
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.unsupported import UnsupportedFormError
-from watcherd.imaging.vips import clean, pyvips, shape_of
+from watcherd.imaging.vips import clean, excuse, pyvips, shape_of
 from watcherd.model import ColourPolicy, Failed, Header, Incomplete, OutputFormat, Reason, Rejected, Variant
 from watcherd.naming import Mark
 from watcherd.settings import LimitSettings
@@ -87,12 +87,8 @@ def render(
     try:
         pictures = _pictures(task, prints, digest)
         alike = hashes(prints.smallest())
-    except MemoryError:
-        return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode variants of {header.pixels:,} pixels")
-    except UnsupportedFormError as error:
-        return Rejected(reason=Reason.DECODER_MISSING, detail=clean(error))
     except Exception as error:  # noqa: BLE001 - an encoder's failure is one source's, not the worker's
-        return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
+        return _not_encoded(task, error)
     return Rendering(
         pictures=pictures,
         decode_s=decoded - started,
@@ -102,6 +98,15 @@ def render(
         captured=_captured(task, master),
         notes=_notes(task, prints),
     )
+
+
+def _not_encoded(task: Task, error: Exception) -> Rejected | Failed:
+    excuse(error)
+    if isinstance(error, MemoryError):
+        return Failed(reason=Reason.OUT_OF_MEMORY, detail=f"no memory to encode {task.header.pixels:,} pixels")
+    if isinstance(error, UnsupportedFormError):
+        return Rejected(reason=Reason.DECODER_MISSING, detail=clean(error))
+    return Failed(reason=Reason.DECODER_ERROR, detail=f"encoding failed: {clean(error)}")
 
 
 def _notes(task: Task, prints: "_Prints") -> tuple[str, ...]:

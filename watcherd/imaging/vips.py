@@ -14,10 +14,13 @@ os.environ.setdefault("VIPS_DISC_THRESHOLD", "1000g")
 import pyvips
 
 __all__ = [
+    "NoThreadError",
     "Shape",
     "allow_only",
     "clean",
+    "excuse",
     "forget_warnings",
+    "needs_a_thread",
     "pixels_of",
     "pyvips",
     "says_out_of_memory",
@@ -100,7 +103,30 @@ def clean(message: object) -> str:
     )
 
 
+class NoThreadError(RuntimeError):
+    """The system gives this process no thread, and libvips decodes nothing without: no picture is to blame."""
+
+
+def needs_a_thread() -> None:
+    """Have libvips start its thread, which stays for some seconds. Raises NoThreadError where it cannot."""
+    try:
+        pyvips.Image.black(1, 1).copy_memory()
+    except pyvips.Error as error:
+        raise NoThreadError(clean(error)) from error
+
+
+def excuse(error: Exception) -> None:
+    """Raise NoThreadError for what failed because the system had no thread (a limit on processes, or on memory).
+
+    libvips has no code for it. As below, its words are read, here and nowhere else.
+    """
+    if isinstance(error, NoThreadError) or (
+        isinstance(error, pyvips.Error) and "error creating thread" in str(error).lower()
+    ):
+        raise NoThreadError(clean(error)) from error
+
+
 def says_out_of_memory(error: Exception) -> bool:
-    """Whether libvips or a library under it ran out of memory. They have no codes: only here their words are read."""
+    """Whether libvips or a library under it ran out of memory. They have no codes: only here are words read."""
     words = str(error).lower() if isinstance(error, pyvips.Error) else ""
     return "out of memory" in words or "insufficient memory" in words

@@ -4,9 +4,9 @@ Responsible for: importing what is imported lazily, blocking loaders that are no
 kind of work this is.
 Not responsible for: the fence itself (`pool/fence.py`).
 
-Nothing is decoded here: libvips starts its threads at the first picture, and they must start inside the fence. What the
-decoders and encoders import at their first use was measured with `sys.modules` and strace; a test of the worker holds
-that nothing is imported after this.
+Nothing is decoded here: libvips starts its thread at the first picture, and it must start inside the fence (the worker
+has it start there, `vips.needs_a_thread`). What the decoders and encoders import at their first use was measured with
+`sys.modules` and strace; a test of the worker holds that nothing is imported after this.
 """
 
 import codecs

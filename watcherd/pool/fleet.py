@@ -34,6 +34,7 @@ from dataclasses import replace
 
 from watcherd.model import Crashed, Failed, Reason, StopReason, TimedOut
 from watcherd.pool.orders import (
+    NO_THREAD,
     OUT_OF_MEMORY,
     Abandon,
     Assigned,
@@ -63,7 +64,7 @@ SURPLUS_AFTER_S = 30.0
 MAX_REST_S = 10.0
 REST_CREDIT_S = 0.25
 """So much of the time that a worker has not used before a job counts for it: waits are not that exact."""
-_OUTSIDE_SIGNALS = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"})
+_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD})
 
 _GRACE_S = {Step.DISMISSED: DISMISS_GRACE_S, Step.TERMINATED: TERM_GRACE_S, Step.KILLED: LOST_AFTER_S}
 _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
@@ -289,7 +290,7 @@ class Fleet:
     def _exited(self, event: Exited, now: float) -> list[Command]:
         state = self._slots.pop(event.slot, None)
         self._outdated.discard(event.slot)
-        outside = event.how in _OUTSIDE_SIGNALS
+        outside = event.how in _OUTSIDE
         match state:
             case Busy(job=job, since=since):
                 self._busy_s += now - since
@@ -396,4 +397,4 @@ class Fleet:
 def _end_of_busy(how: str) -> Crashed | Failed:
     if how == OUT_OF_MEMORY:
         return Failed(reason=Reason.OUT_OF_MEMORY, detail="the kernel ended its worker for want of memory")
-    return Crashed(how=how, outside=how in _OUTSIDE_SIGNALS)
+    return Crashed(how=how, outside=how in _OUTSIDE)

@@ -8,6 +8,12 @@ OUT_OF_MEMORY = "out of memory"
 """How a worker ended that the kernel killed for memory: told from other kills as well as the system allows."""
 
 
+NO_THREAD = "no thread"
+"""How a worker ended that was given no thread (a limit on processes, or on memory): it left, and blames no picture."""
+EXIT_NO_THREAD = 71
+"""The exit code by which it says so (sysexits.h, EX_OSERR)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReady:
     """It said so itself."""

@@ -19,7 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from watcherd.model import StopReason
+from watcherd.pool.environment import environment
 from watcherd.pool.frames import MAX_TEXT, Decoder, Frame, FrameError, encode
+from watcherd.pool.orders import EXIT_NO_THREAD, NO_THREAD
 from watcherd.settings import Sandbox
 
 _READ_BYTES = 64 * 1024
@@ -29,14 +31,6 @@ _CLOSE_S = 5.0
 _STAT_BYTES = 1_024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_NOT_FOR_WORKERS = (
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "CREDENTIALS_DIRECTORY",
-)
 
 
 @dataclass(slots=True)
@@ -131,7 +125,7 @@ class Workers:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", self._module, *arguments],
             cwd="/",
-            env=_environment() | self._environment,
+            env=environment() | self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
@@ -250,18 +244,14 @@ class Workers:
         return self.use(slot)[0]
 
 
-def _environment() -> dict[str, str]:
-    """Ours, less what is the daemon's alone, and one libvips thread a worker: N workers are already N threads."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
-    return inherited | {"VIPS_CONCURRENCY": "1", "VIPS_WARNING": "0"}
-
-
 def _end_now(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
 
 
 def _how(code: int) -> str:
+    if code == EXIT_NO_THREAD:
+        return NO_THREAD
     if code >= 0:
         return f"exit {code}"
     try:

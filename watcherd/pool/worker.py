@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,11 +39,13 @@ from watcherd.pool.frames import (
     identified,
     ready,
 )
+from watcherd.pool.orders import EXIT_NO_THREAD
 from watcherd.settings import Sandbox
 
 Content = bytes | mmap.mmap
 
 _READ_BYTES = 64 * 1024
+_NO_THREAD_HINT = "a limit on processes is reached (ulimit -u, TasksMax=, --pids-limit)"
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
@@ -88,12 +91,16 @@ def descriptors_of(ancillary: Sequence[tuple[int, int, bytes]]) -> list[int]:
 
 
 def sealed_memfd(content: bytes) -> int:
-    """A descriptor that holds these bytes and can never hold others."""
+    """A descriptor that holds these bytes and can never hold others. Raises OSError, and then none is left."""
     descriptor = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
@@ -104,20 +111,30 @@ def attend(channel: Channel) -> None:
         work = Work.parse(frame.body)
         (descriptor,) = frame.descriptors
         fence.limit_cpu_time()
-        done = _attempt(work, descriptor, channel, frames)
-        if done is not None:
-            pictures = [sealed_memfd(picture) for picture in done.pictures]
-            channel.send(done.message.body(), pictures)
+        said = _attempt(work, descriptor, channel, frames)
+        if said is not None:
+            message, pictures = said
+            channel.send(message.body(), pictures)
             for picture in pictures:
                 os.close(picture)
 
 
-def _attempt(work: Work, descriptor: int, channel: Channel, frames: Iterator[Frame]) -> Done | None:
-    """One attempt; None where the daemon let go of it. Nothing that a decoder raises gets past this."""
+def _attempt(
+    work: Work, descriptor: int, channel: Channel, frames: Iterator[Frame]
+) -> tuple[Ended, Sequence[int]] | None:
+    """One attempt: what it came to, and a descriptor for each picture; None where the daemon let go of it.
+
+    Nothing that a decoder raises gets past this. Raises NoThreadError where nothing can be told of any picture.
+    """
+    from watcherd.imaging.vips import NoThreadError  # noqa: PLC0415  heavy, and the caller has imported it by now
+
     try:
         with _mapped(descriptor) as content:
-            return _identify_and_render(work, content, channel, frames)
-    except ConnectionError:
+            done = _identify_and_render(work, content, channel, frames)
+        if done is not None and isinstance(done.message.outcome, Incomplete | Rejected | Failed):
+            _ask_for_a_thread()
+        return None if done is None else (done.message, _sealed(done.pictures))
+    except (ConnectionError, NoThreadError):
         raise
     except MemoryError:
         outcome = Failed(reason=Reason.OUT_OF_MEMORY, detail="not enough memory to decode it")
@@ -125,7 +142,30 @@ def _attempt(work: Work, descriptor: int, channel: Channel, frames: Iterator[Fra
         lacked = isinstance(error, OSError) and error.errno == errno.ENOMEM
         reason = Reason.OUT_OF_MEMORY if lacked else Reason.DECODER_ERROR
         outcome = Failed(reason=reason, detail=_describe(error))
-    return Done(message=Ended(job=work.job, outcome=outcome))
+    return Ended(job=work.job, outcome=outcome), ()
+
+
+def _ask_for_a_thread() -> None:
+    """Some decoders start threads of their own, and say anything where they get none. Raises NoThreadError."""
+    from watcherd.imaging.vips import NoThreadError  # noqa: PLC0415  likewise
+
+    thread = threading.Thread(target=int)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThreadError(str(error)) from error
+    thread.join()
+
+
+def _sealed(pictures: Sequence[bytes]) -> list[int]:
+    """A sealed descriptor for each; none at all where one cannot be had, which raises OSError."""
+    with contextlib.ExitStack() as unless_done:
+        descriptors = []
+        for picture in pictures:
+            descriptors.append(sealed_memfd(picture))
+            unless_done.callback(os.close, descriptors[-1])
+        unless_done.pop_all()
+    return descriptors
 
 
 @contextlib.contextmanager
@@ -232,11 +272,8 @@ def main(arguments: Sequence[str]) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     channel = Channel(socket.socket(fileno=descriptor))
     _warm_up()
-    channel.send(ready(fence.close_fence(memory_bytes, sandbox)))
-    try:
-        attend(channel)
-    except (BrokenPipeError, ConnectionError):
-        return
+    missing = fence.close_fence(memory_bytes, sandbox)
+    _work(channel, missing)
 
 
 def _warm_up() -> None:
@@ -244,6 +281,24 @@ def _warm_up() -> None:
     from watcherd.imaging import warm  # noqa: PLC0415  heavy
 
     warm.warm_up()
+
+
+def _work(channel: Channel, missing: tuple[str, ...]) -> None:
+    """Say that it is ready, and take jobs. Raises SystemExit where the system has no thread for it (any more)."""
+    from watcherd.imaging import vips  # noqa: PLC0415  heavy, and imported by now
+
+    try:
+        vips.needs_a_thread()
+    except vips.NoThreadError as error:
+        raise SystemExit(f"{error}; {_NO_THREAD_HINT}") from error
+    channel.send(ready(missing))
+    try:
+        attend(channel)
+    except (BrokenPipeError, ConnectionError):
+        return
+    except vips.NoThreadError as error:
+        sys.stderr.write(f"{error}; {_NO_THREAD_HINT}\n")
+        raise SystemExit(EXIT_NO_THREAD) from error
 
 
 if __name__ == "__main__":

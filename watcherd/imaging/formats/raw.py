@@ -17,7 +17,7 @@ from watcherd.imaging.content import Content
 from watcherd.imaging.formats.jpeg import SHRINKS
 from watcherd.imaging.formats.pillow import attach
 from watcherd.imaging.geometry import Size
-from watcherd.imaging.vips import pyvips
+from watcherd.imaging.vips import excuse, pyvips
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy starts threads when imported, and the fence wants one only
 with suppress(ImportError):  # the extra is not installed
@@ -78,7 +78,8 @@ def _preview(raw: Any, size: Size, shrink: float) -> tuple[pyvips.Image | None, 
             return None, False
         factor = next((factor for factor in SHRINKS if factor <= scale), 1)
         image = pyvips.Image.jpegload_buffer(thumb.data, fail_on="error", shrink=factor).copy_memory()
-    except (rawpy.LibRawError, pyvips.Error):
+    except (rawpy.LibRawError, pyvips.Error) as error:
+        excuse(error)
         return None, False
     return image, is_turned
 
