@@ -1,6 +1,7 @@
 """The library's pool with real workers: what comes out, in which order, and what is refused."""
 
 import asyncio
+import gc
 import io
 import random
 import re
@@ -20,6 +21,7 @@ from tests.imaging.pictures import quarters, saved, turned
 from watcherd import ImageProcessingError, ImageProcessingPool, PoolError, ProcessedImage
 from watcherd.model import Reason
 from watcherd.pool import library
+from watcherd.pool.supervisor import Supervisor
 from watcherd.settings import LimitSettings, PoolSettings
 
 JPEG = saved(quarters(), "JPEG", quality=95)
@@ -156,9 +158,10 @@ def test_an_image_beyond_the_memory_budget_is_refused_with_the_number() -> None:
     assert "budget of 1 MiB" in error.detail
 
 
-def test_what_is_not_bytes_is_a_mistake_of_the_program(pool: ImageProcessingPool) -> None:
-    with pytest.raises(TypeError):
-        pool.submit("holiday.jpg")  # type: ignore[arg-type]
+@pytest.mark.parametrize("image", ["holiday.jpg", None, 5, Path("holiday.jpg")])
+def test_what_is_not_bytes_is_a_mistake_of_the_program(pool: ImageProcessingPool, image: Any) -> None:
+    with pytest.raises(TypeError, match=f"an image is bytes, not {type(image).__name__}"):
+        pool.submit(image)
 
 
 def test_whatever_holds_bytes_will_do(pool: ImageProcessingPool) -> None:
@@ -169,6 +172,12 @@ def test_whatever_holds_bytes_will_do(pool: ImageProcessingPool) -> None:
 def test_settings_out_of_range_are_named(setting: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(setting))):
         ImageProcessingPool(**setting)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("setting", [{"max_workers": 2.5}, {"max_workers": "4"}, {"max_dimension": None}])
+def test_settings_that_are_no_whole_numbers_are_named(setting: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(setting))} is .* whole number"):
+        ImageProcessingPool(**setting)
 
 
 # ------------------------------------------------------------------------------------------------- many at a time
@@ -196,6 +205,18 @@ def test_a_batch_ends_with_what_on_complete_raises(pool: ImageProcessingPool) ->
 
     with pytest.raises(LookupError):
         asyncio.run(pool.process_batch(many(30), report))
+
+
+def test_what_on_complete_gives_to_be_awaited_is_awaited(pool: ImageProcessingPool) -> None:
+    told: list[int] = []
+
+    async def report(index: int, _result: object) -> None:
+        await asyncio.sleep(0)
+        told.append(index)
+
+    asyncio.run(pool.process_batch(many(10), report))
+
+    assert sorted(told) == list(range(10))
 
 
 def test_a_batch_is_taken_only_as_far_as_it_is_worked_on(pool: ImageProcessingPool) -> None:
@@ -261,6 +282,22 @@ def test_a_pool_can_be_entered_again() -> None:
         pool.submit(JPEG)
 
 
+def test_a_pool_keeps_nothing_of_the_runs_before() -> None:
+    before = supervisors()
+    pool = ImageProcessingPool(1)
+
+    for _ in range(3):
+        with pool:
+            pass
+
+    assert supervisors() == before
+
+
+def supervisors() -> int:
+    gc.collect()
+    return sum(isinstance(one, Supervisor) for one in gc.get_objects())
+
+
 def test_leaving_the_context_waits_for_what_was_submitted() -> None:
     with ImageProcessingPool(1) as pool:
         futures = [pool.submit(image) for image in many(4)]
@@ -291,6 +328,11 @@ def test_workers_that_cannot_start_fail_what_waits_and_say_why(monkeypatch: pyte
 def test_a_pool_that_may_use_little_of_the_processors_rests_and_goes_on() -> None:
     with ImageProcessingPool(2, settings=PoolSettings(cpu_limit=0.4)) as pool:
         assert widths(list(pool.map(many(10)))) == [40 + number for number in range(10)]
+
+
+def test_the_shared_pool_takes_no_dimension_of_nothing() -> None:
+    with pytest.raises(ValueError, match="max_dimension is 0"):
+        watcherd.get_processing_pool(max_dimension=0)
 
 
 def test_the_shared_pool_is_one_until_it_is_shut_down() -> None:

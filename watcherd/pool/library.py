@@ -33,6 +33,7 @@ stays with the parent; in the child its use raises PoolError, and a new pool (or
 """
 
 import asyncio
+import inspect
 import os
 import random
 import weakref
@@ -86,10 +87,9 @@ class ImageProcessingPool:
         settings: PoolSettings | None = None,
         limits: LimitSettings | None = None,
     ) -> None:
-        if max_workers is not None and not 1 <= max_workers <= MOST_WORKERS:
-            raise ValueError(f"max_workers is {max_workers}; it must be from 1 to {MOST_WORKERS}")
-        if not 1 <= max_dimension <= MAX_DIMENSION:
-            raise ValueError(f"max_dimension is {max_dimension}; it must be from 1 to {MAX_DIMENSION}")
+        if max_workers is not None:
+            _check("max_workers", max_workers, MOST_WORKERS)
+        _check("max_dimension", max_dimension, MAX_DIMENSION)
         self.max_workers = max_workers
         self.max_dimension = max_dimension
         self._settings = settings or PoolSettings()
@@ -136,8 +136,9 @@ class ImageProcessingPool:
     ) -> list[Result]:
         """Many images; what became of each, in their order: a ProcessedImage, or the ImageProcessingError that it is.
 
-        `on_complete(index, result)` is called in the event loop as each is done, in the order in which they are done;
-        if it raises, or this is cancelled, the rest is not done. Raises PoolError where the pool is not running.
+        `on_complete(index, result)` is called in the event loop as each is done, in the order in which they are done,
+        and awaited if it gives something to await; if it raises, or this is cancelled, the rest is not done. Raises
+        PoolError where the pool is not running.
         """
         results: dict[int, Result] = {}
         pending: dict[asyncio.Future[ProcessedImage], int] = {}
@@ -148,8 +149,9 @@ class ImageProcessingPool:
                 for future in sorted(done, key=pending.__getitem__):
                     index = pending.pop(future)
                     results[index] = _result_of(future)
-                    if on_complete is not None:
-                        on_complete(index, results[index])
+                    told = None if on_complete is None else on_complete(index, results[index])
+                    if inspect.isawaitable(told):
+                        await told
 
         try:
             for index, image in enumerate(images):
@@ -181,7 +183,7 @@ class ImageProcessingPool:
         """
         if self._supervisor is None:
             raise PoolError(_NOT_RUNNING)
-        return self._supervisor.submit(image if isinstance(image, bytes) else bytes(memoryview(image)))
+        return self._supervisor.submit(image if isinstance(image, bytes) else _bytes_of(image))
 
     def map(self, images: Iterable[bytes]) -> Iterator[Result]:
         """Many images; what became of each, in their order, as soon as it and all before it are done.
@@ -213,7 +215,8 @@ class ImageProcessingPool:
             raise PoolError("the pool is running already; make another one, or share this one")
         supervisor = self._supervised()
         self._supervisor = supervisor
-        weakref.finalize(self, _stop, supervisor)
+        forgotten = weakref.finalize(self, _stop, supervisor)
+        supervisor.stopped.add_done_callback(lambda _: forgotten.detach())  # a pool may be entered a thousand times
 
     def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
         """End it when all that was submitted is done, or at once. No process is left once it has ended."""
@@ -252,6 +255,23 @@ class ImageProcessingPool:
         module = os.environ.get("WATCHERD_WORKER_MODULE", "watcherd.pool.worker")
         space = address_space(budget_bytes)
         return Supervisor(requests, Workers(memory_bytes=space, sandbox=settings.sandbox, module=module))
+
+
+def _check(name: str, number: int, most: int) -> None:
+    """Raises TypeError or ValueError for what is no number from 1 to `most`."""
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{name} is {number!r}; it must be a whole number")
+    if not 1 <= number <= most:
+        raise ValueError(f"{name} is {number}; it must be from 1 to {most}")
+
+
+def _bytes_of(image: object) -> bytes:
+    """Of whatever holds bytes (a bytearray, a memoryview, a mapped file). Raises TypeError for anything else."""
+    try:
+        return bytes(memoryview(image))  # type: ignore[arg-type]
+    except TypeError as error:
+        kind = type(image).__name__
+        raise TypeError(f"an image is bytes, not {kind}; of a file they are Path(file).read_bytes()") from error
 
 
 def _result_of(future: Future[ProcessedImage] | asyncio.Future[ProcessedImage]) -> Result:

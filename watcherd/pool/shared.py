@@ -30,7 +30,9 @@ def get_processing_pool(max_workers: int | None = None, max_dimension: int | Non
     with _shared.lock:
         pool = _shared.pool
         if pool is None or not pool.is_running:
-            pool = _shared.pool = ImageProcessingPool(max_workers, max_dimension or DIMENSION)
+            pool = _shared.pool = ImageProcessingPool(
+                max_workers, DIMENSION if max_dimension is None else max_dimension
+            )
             pool.start()
         elif max_workers not in (None, pool.max_workers) or max_dimension not in (None, pool.max_dimension):
             raise ValueError("the shared pool runs with other settings; call shutdown_processing_pool() before")
