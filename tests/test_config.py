@@ -73,8 +73,13 @@ def test_a_path_starts_from_the_home_folder_or_from_the_file(
 
 
 def test_a_root_says_its_variants_and_what_follows_a_deletion(write: Any) -> None:
-    file = write('[[roots]]\npath = "/a"\nvariants = ["preview"]\non_delete = "keep"\nignore = ["*.tmp"]\nsvg = true\n')
-    root = RootSettings(path="/a", variants=("preview",), on_delete=OnDelete.KEEP, ignore=("*.tmp",), svg=True)
+    file = write(
+        '[[roots]]\npath = "/a"\nvariants = ["preview"]\non_delete = "keep"\nignore = ["*.tmp"]\nsvg = true\n'
+        "follow_symlinks = true\n"
+    )
+    root = RootSettings(
+        path="/a", variants=("preview",), on_delete=OnDelete.KEEP, ignore=("*.tmp",), svg=True, follow_symlinks=True
+    )
     assert load(file).roots == (root,)
 
 
@@ -530,6 +535,7 @@ roots = st.builds(
     path=texts.map(lambda text: "/" + text.strip("/.") + "x").map(os.path.normpath).filter(lambda p: "\0" not in p),
     ignore=st.lists(texts.filter(bool), max_size=3).map(tuple),
     svg=st.booleans(),
+    follow_symlinks=st.booleans(),
 )
 everything = st.builds(
     Settings,

@@ -29,7 +29,10 @@ PURE = {
     *("watcherd.derivatives.wrecks", "watcherd.ledger.unsynced"),
     *(f"watcherd.watch.{name}" for name in ("settle", "ignore", "roots", "reports")),
     *(f"watcherd.service.{name}" for name in ("places", "texts", "steps", "plan", "removal")),
-    *(f"watcherd.watch.{name}" for name in ("identity", "recognition", "modes", "sweeps", "foldertimes", "selection")),
+    *(
+        f"watcherd.watch.{name}"
+        for name in ("identity", "recognition", "linking", "modes", "sweeps", "foldertimes", "selection")
+    ),
     *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
 }
 PURE_FOLDERS = ("watcherd.queue.",)

@@ -105,6 +105,7 @@ class RootSettings:
     mode: ModeWanted = ModeWanted.AUTO
     scan_interval_s: float = 0.0
     error_notes: bool = False
+    follow_symlinks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

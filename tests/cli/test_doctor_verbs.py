@@ -247,6 +247,19 @@ def test_a_name_that_somebody_else_keeps_is_a_warning(tmp_path: Path) -> None:
     assert "an unknown process may work here as well" in warned.detail
 
 
+@pytest.mark.parametrize(
+    ("mode", "follows", "finding"),
+    [(0o755, True, Finding.OK), (0o775, True, Finding.WARN), (0o757, True, Finding.WARN), (0o777, False, Finding.OK)],
+)
+def test_links_that_others_may_make_are_a_warning_where_they_are_followed(
+    tmp_path: Path, mode: int, *, follows: bool, finding: Finding
+) -> None:
+    with mounted(tmp_path / "root", "-t", "tmpfs", "-o", "size=2g", "tmpfs") as root:  # one with room
+        root.chmod(mode)
+        (check,) = roots((RootSettings(path=str(root), follow_symlinks=follows),), in_use=True)
+    assert (check.finding, "links are followed" in check.detail) == (finding, finding is Finding.WARN)
+
+
 def test_of_a_root_with_a_mirror_only_the_mirror_has_to_be_writable(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
     with mounted(tmp_path / "root", "-t", "tmpfs", "-o", "ro", "tmpfs") as root:

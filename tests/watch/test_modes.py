@@ -1,5 +1,7 @@
 """The mode of a root follows from what is known of its events, and never promises what it cannot hold."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,7 @@ EVIDENCE = st.builds(
     watches=st.integers(0, 4),
     self_test=st.sampled_from(SelfTest),
     trouble=st.sampled_from(["", "no"]),
+    links=st.integers(0, 2),
 )
 
 
@@ -43,6 +46,8 @@ EVIDENCE = st.builds(
         (ModeWanted.NATIVE, Evidence(is_watched=True, network=True), Mode.NATIVE),
         (ModeWanted.NATIVE, Evidence(is_watched=True, self_test=SelfTest.FAILED), Mode.NATIVE),
         (ModeWanted.NATIVE, Evidence(is_watched=True, folders=9, watches=8), Mode.HYBRID),
+        (ModeWanted.AUTO, replace(WATCHED, links=1), Mode.HYBRID),
+        (ModeWanted.NATIVE, replace(WATCHED, links=1), Mode.HYBRID),
         (ModeWanted.NATIVE, Evidence(trouble="it is a link"), Mode.SCAN),
         (ModeWanted.HYBRID, WATCHED, Mode.HYBRID),
         (ModeWanted.SCAN, WATCHED, Mode.SCAN),

@@ -105,8 +105,10 @@ def _root(root: Told, now: Told | None) -> str:
     ago = f"; compared {length(max(0.0, time.time() - scan['at_s']))} ago" if scan else ""
     unreadable = f", {scan['unreadable']} could not be looked at" if scan and scan["unreadable"] else ""
     away = f"; its disk is away: {', '.join(now['disks_away'])}" if now.get("disks_away") else ""
+    left = "".join(f"; link {link} is not followed: {why}" for link, why in now.get("links_left", {}).items())
     return (
-        f"root: {safe(root['path'])} [{now['state']}{safe(reason)}]{safe(mode)}, {sources}{ago}{unreadable}{safe(away)}"
+        f"root: {safe(root['path'])} [{now['state']}{safe(reason)}]{safe(mode)}, {sources}{ago}{unreadable}"
+        f"{safe(away)}{safe(left)}"
     )
 
 

@@ -53,13 +53,7 @@ class Composition:
         self.ledger = self._stack.enter_context(open_ledger(state))
         self.duties: list[Duty] = []
         self.machine = machine.look()
-        self.house = House(
-            ledger=state.ledger,
-            instance=state.instance(),
-            run=secrets.token_hex(4),
-            post=self.inbox.post,
-            scan_rate=lambda: self.core.settings.daemon.scan_rate,
-        )
+        self.house = self._house()
         self.rooms: dict[int, RootRooms] = {}
         """Of each root that is watched, and of those that are leaving."""
         decoders_and_limits = seen_by(settings.limits)
@@ -99,6 +93,22 @@ class Composition:
         table = mounts.table()
         self.ledger.note_variants([(v.name, v.format.extension) for v in settings.variants])
         return [self._root(one, settings.variants_of(one), table) for one in roots]
+
+    def _house(self) -> House:
+        return House(
+            ledger=self.state.ledger,
+            instance=self.state.instance(),
+            run=secrets.token_hex(4),
+            post=self.inbox.post,
+            scan_rate=lambda: self.core.settings.daemon.scan_rate,
+            places=self._places,
+        )
+
+    def _places(self) -> list[bytes]:
+        """Where no link may lead to, asked by scanners from their threads."""
+        roots = [rooms.root for rooms in list(self.rooms.values())]
+        state = os.path.realpath(os.fsencode(self.state.path))
+        return [state, *(root.path for root in roots), *filter(None, (root.names.layout.tree for root in roots))]
 
     def drop_nested(self) -> None:
         """Forget roots that lie inside one of ours now: their files have it for a root, and one answer is enough.

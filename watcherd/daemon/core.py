@@ -54,7 +54,7 @@ from watcherd.watch.hands.hands import (
     Stats,
 )
 from watcherd.watch.modes import Modes
-from watcherd.watch.mountpoints import PointSeen
+from watcherd.watch.mountpoints import LinkLeft, PointSeen
 from watcherd.watch.mounts import MountsChanged
 from watcherd.watch.reports import Doubt, Found, Listed, ScanEnded, ScannerFailed, Stray, WatchFailed, Watching
 from watcherd.watch.settle import Settle
@@ -185,6 +185,7 @@ class Core:
     def _connect_recovery(self) -> None:
         self.departures.noted, self.scans.noted = self.notes.gone, self.notes.bring
         self.departures.is_away = self.conditions.points.is_away
+        self.intake.is_link = self.conditions.points.is_link
         self.recovery = Recovery(
             ledger=self.ledger,
             force=self.force,
@@ -385,7 +386,7 @@ class Core:
                 return self.answers.looked(item, moment)
             case Fetched() | Refused() | Collected() | Relocated() | Published() | Broken() | Fault():
                 return self.answers.for_attempts(item, moment)
-            case Probed() | Recognised() | MountsChanged() | PointSeen():
+            case Probed() | Recognised() | MountsChanged() | PointSeen() | LinkLeft():
                 return self.conditions.told(item, moment)
         return []
 

@@ -48,17 +48,17 @@ def kind_of_mode(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def open_regular(directory: int, name: bytes) -> tuple[int, os.stat_result]:
-    """Open a file for reading, and what it is; the caller closes it.
+def open_regular(directory: int, name: bytes, *, follow: bool = False) -> tuple[int, os.stat_result]:
+    """Open a file for reading, and what it is; the caller closes it. `follow`: over a link, as only a source may be.
 
     Raises OSError, or NotRegularError for all but regular files.
 
     The look before the open spares what an open alone can do: wake the writer of a FIFO, rewind a tape. The look after
     it is the one that counts. The file's access time stays as it is wherever we may ask for that (owner, or root).
     """
-    _require_regular(os.stat(name, dir_fd=directory, follow_symlinks=False))
+    _require_regular(os.stat(name, dir_fd=directory, follow_symlinks=follow))
     with ExitStack() as unless_right:
-        descriptor = _open(directory, name)
+        descriptor = _open(directory, name, _READ & ~os.O_NOFOLLOW if follow else _READ)
         unless_right.callback(os.close, descriptor)
         found = os.fstat(descriptor)
         _require_regular(found)
@@ -101,11 +101,11 @@ def look(directory: int, name: bytes) -> Standing | None:
     return Standing(mark=mark, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
 
-def _open(directory: int, name: bytes) -> int:
+def _open(directory: int, name: bytes, how: int) -> int:
     try:
-        return os.open(name, _READ | os.O_NOATIME, dir_fd=directory)
+        return os.open(name, how | os.O_NOATIME, dir_fd=directory)
     except PermissionError:
-        return os.open(name, _READ, dir_fd=directory)
+        return os.open(name, how, dir_fd=directory)
     except OSError as error:
         if error.errno in _SWAPPED:
             raise NotRegularError(_SWAPPED[error.errno]) from error

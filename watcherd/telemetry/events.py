@@ -74,8 +74,9 @@ EVENTS: Mapping[str, Event] = _table(
     (_W, "root.unwatchable", "root reason hint", "Events cannot be had here; only scans find what is new."),
     (_I, "root.state_changed", "root state", "A root is online again; a scan follows."),
     (_W, "root.away", "root state reason", "A root is offline, hung or paused; its work waits, other roots go on."),
-    (_W, "mount.away", "root directory", "A disk below a root is not mounted, or another is; what lies on it is kept."),
-    (_I, "mount.back", "root directory", "A disk below a root is mounted again; a scan follows."),
+    (_W, "mount.away", "root directory", "A disk below a root, or behind a link, is away; what lies there is kept."),
+    (_I, "mount.back", "root directory", "What was away below a root is there again; a scan follows."),
+    (_W, "link.left", "root link reason", "A link to a folder is not followed, though the root follows links."),
     (_W, "root.contested", "root pid uid hint", "Another user's process has a name that is to keep daemons apart."),
     (
         _I,

@@ -36,7 +36,7 @@ class Evidence:
     """What is known of a root's events.
 
     `is_watched`: its observer has its watches. `folders` and `watches`: how many there are, 0 where not counted;
-    `trouble`: why it cannot be watched.
+    `trouble`: why it cannot be watched; `links`: how many links to folders are followed, in which nobody watches.
     """
 
     network: bool = False
@@ -45,6 +45,7 @@ class Evidence:
     watches: int = 0
     self_test: SelfTest = SelfTest.UNTRIED
     trouble: str = ""
+    links: int = 0
 
     @property
     def unwatched(self) -> int:
@@ -79,6 +80,10 @@ def choose(wanted: ModeWanted, evidence: Evidence) -> Choice:
     if evidence.unwatched:
         told = f"{evidence.unwatched} of {evidence.folders} folders are not watched"
         return Choice(mode=Mode.HYBRID, reason=told)
+    if evidence.links:
+        return Choice(
+            mode=Mode.HYBRID, reason=f"what followed links to folders lead to ({evidence.links}) is not watched"
+        )
     return Choice(mode=Mode.HYBRID, reason="set so") if wanted is ModeWanted.HYBRID else Choice(mode=Mode.NATIVE)
 
 

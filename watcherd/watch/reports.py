@@ -66,7 +66,8 @@ class ScanEnded:
 
     `errors` holds the first hundred (path, errno) of what could not be read; `errno` is the root's own. `identity` is
     by what the root can be known again (`mounts.py`), empty if that could not be told. `is_quick`: folders whose times
-    had not changed were not read, and count as directories alone.
+    had not changed were not read, and count as directories alone. `behind_links` of the directories were reached over
+    links, so that nobody watches them.
     """
 
     root: int
@@ -81,6 +82,7 @@ class ScanEnded:
     errno: int = 0
     identity: str = ""
     is_quick: bool = False
+    behind_links: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,10 @@ import pytest
 from tests.daemon.outside import File
 from tests.daemon.reload.running import Running, running, shows
 from watcherd.daemon.effects import AskScanner
-from watcherd.model import Ignored, Reason, Rejected, State, Variant
+from watcherd.model import Ignored, Reason, Rejected, State, Vanished, Variant
 from watcherd.naming import note_path
 from watcherd.settings import Hidden, LayoutKind, ModeWanted, OnDelete, RootSettings
+from watcherd.watch.files import stamp_of
 from watcherd.watch.hands.hands import Probe, StatMany
 from watcherd.watch.modes import Mode
 from watcherd.watch.reports import Manner
@@ -210,3 +211,23 @@ def test_a_note_lies_beside_what_cannot_be_done(tmp_path: Path) -> None:
         daemon.reload(roots={"error_notes": False})
         daemon.run(2.0)
         assert note_path(b"a.jpg") not in daemon.disk
+
+
+@shows("roots.follow_symlinks")
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "a.jpg").write_bytes(b"picture")
+    with running(tmp_path) as daemon:
+        photos = Path(daemon.photos)
+        (photos / "album").symlink_to(tmp_path / "album")
+        (photos / "b.jpg").symlink_to(tmp_path / "album" / "a.jpg")
+        asked = StatMany(ticket=1, paths=(b"album/a.jpg", b"b.jpg"))
+        assert daemon.scan_files() == []
+        assert list(dict(daemon.ask_hands(asked).results).values()) == [Vanished(), Ignored(kind="link")]
+        done = daemon.reload(roots={"follow_symlinks": True})
+        assert done.rescanned == (os.fsencode(daemon.photos),)
+        assert sorted(daemon.scan_files()) == [b"album/a.jpg", b"b.jpg"]
+        stamp = stamp_of((tmp_path / "album" / "a.jpg").stat())
+        assert list(dict(daemon.ask_hands(asked).results).values()) == [stamp, stamp]
+        daemon.reload(roots={"follow_symlinks": False})
+        assert daemon.scan_files() == []

@@ -7,9 +7,11 @@ import pytest
 from tests.daemon.outside import File
 from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.world import World
-from watcherd.model import ChangeKind, Incomplete, Reason, Source, State
-from watcherd.watch.hands.hands import Recognise
-from watcherd.watch.mountpoints import PointSeen
+from watcherd.model import ChangeKind, Ignored, Incomplete, JobClass, Reason, Source, State
+from watcherd.watch.hands.hands import Recognise, StatMany, Stats
+from watcherd.watch.linking import identity_of
+from watcherd.watch.links import DANGLING, LINKED_FOLDER
+from watcherd.watch.mountpoints import LinkLeft, PointSeen
 from watcherd.watch.mounts import Mount
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.roots import RootState
@@ -250,3 +252,116 @@ def begin_anew(world: World, *table: Mount) -> None:
     world.carry_out(world.core.conditions.begin((world.root,), table))
     world.frozen.clear()
     look_comes_back(world)
+
+
+# ---------------------------------------------------------------------------------------------------- followed links
+
+STICK = replace(CARD, number=70, device=(7, 7), point=b"/media/stick")
+LINKED = identity_of(b"/media/stick/dcim", "uuid=5 inode=2")
+
+
+@pytest.fixture
+def led(world: World) -> World:
+    """A root with a link to a stick, from which a picture is done."""
+    root = world.core.roots[world.root]
+    world.core.roots[world.root] = replace(root, settings=replace(root.settings, follow_symlinks=True))
+    world.sight = Sight(verdict=Verdict.ROOT, file_system=DISK)
+    world.frozen.add((world.root, Recognise))
+    world.carry_out(world.core.conditions.begin((world.root,), (*MOUNTED, STICK)))
+    world.frozen.clear()
+    look_comes_back(world)
+    seen(world, LINKED)
+    mounts_are(world, *MOUNTED, STICK)
+    world.put(PATH, b"one")
+    world.run(20.0)
+    assert world.entry(PATH).state is State.DONE
+    return world
+
+
+def test_what_a_link_led_to_is_away_until_a_scan_has_seen_it_again(led: World) -> None:
+    assert led.core.conditions.points.links_followed(led.root) == [b"card"]
+    seen(led, LINKED, is_there=False)
+    assert led.core.conditions.points.away(led.root) == [b"card"]
+    assert led.core.conditions.points.links_followed(led.root) == []
+    del led.disk[PATH]
+    led.tell(ChangeKind.DELETED, PATH)
+    led.run(300.0)
+    entry = led.entry(PATH)
+    assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.DONE, None, 2)
+    seen(led, LINKED)
+    assert led.core.conditions.points.away(led.root) == []
+
+
+def test_a_change_of_the_mount_that_a_link_leads_to_is_a_scan_and_no_verdict(led: World) -> None:
+    before = len(led.watched_anew)
+    mounts_are(led, *MOUNTED)
+    assert len(led.watched_anew) > before
+    assert led.core.conditions.points.away(led.root) == [], "the scan will tell"
+    again = len(led.watched_anew)
+    mounts_are(led, *MOUNTED)
+    assert len(led.watched_anew) == again
+
+
+def test_a_disk_below_what_a_link_leads_to_is_one_below_the_root(led: World) -> None:
+    below = replace(STICK, number=71, point=b"/media/stick/dcim/more")
+    mounts_are(led, *MOUNTED, STICK, below)
+    led.report(PointSeen(root=led.root, directory=b"card/more", identity="uuid=9 inode=2", is_there=True))
+    led.put(b"card/more/b.jpg", b"two")
+    led.run(20.0)
+    mounts_are(led, *MOUNTED, STICK)
+    assert led.core.conditions.points.away(led.root) == [b"card/more"]
+
+
+def test_a_link_that_is_not_there_any_more_is_forgotten(led: World) -> None:
+    seen(led, LINKED, is_there=False)
+    seen(led, "")
+    assert led.ledger.mounts(led.root) == {}
+    assert led.core.conditions.points.away(led.root) == []
+
+
+def test_a_link_that_is_left_is_told_once(led: World, capsys: pytest.CaptureFixture[str]) -> None:
+    def left(why: str) -> None:
+        led.report(LinkLeft(root=led.root, link=b"loop", why=why))
+        led.settle_down()
+
+    points = led.core.conditions.points
+    left("it is a loop")
+    left("it is a loop")
+    assert points.links_left(led.root) == [(b"loop", "it is a loop")]
+    assert capsys.readouterr().err.count("link.left") == 1
+    left("")
+    assert points.links_left(led.root) == []
+
+
+def test_a_link_to_a_folder_that_comes_or_goes_is_for_the_scanner(led: World) -> None:
+    led.hook = lambda asked: (
+        Stats(root=led.root, ticket=asked.request.ticket, results=((b"new", Ignored(kind=LINKED_FOLDER)),))
+        if isinstance(asked.request, StatMany) and asked.request.paths == (b"new",)
+        else None
+    )
+    led.tell(ChangeKind.CREATED, b"new")
+    led.tell(ChangeKind.DELETED, b"card")
+    led.run(20.0)
+    assert {b"card", b"new"} <= set(led.scans_asked)
+
+
+@pytest.mark.parametrize("has_derivatives", [True, False])
+def test_a_link_that_leads_nowhere_waits_for_nobody_and_loses_nothing(led: World, *, has_derivatives: bool) -> None:
+    path = PATH if has_derivatives else b"card/new.jpg"
+    led.hook = lambda asked: (
+        Stats(root=led.root, ticket=asked.request.ticket, results=((path, Ignored(kind=DANGLING)),))
+        if isinstance(asked.request, StatMany) and asked.request.paths == (path,)
+        else None
+    )
+    if has_derivatives:
+        entry = led.entry(path)
+        led.ledger.record(replace(entry, state=State.PENDING, job_class=JobClass.EDITED))
+    led.tell(ChangeKind.CREATED, path)
+    led.run(300.0)
+    assert not led.core.settle.moving()
+    entry_now = led.ledger.entry(Source(led.root, path))
+    if has_derivatives:
+        assert entry_now is not None
+        assert (entry_now.state, entry_now.stamp, len(entry_now.derivatives)) == (State.PENDING, None, 2)
+    else:
+        assert entry_now is None

@@ -174,3 +174,36 @@ def test_reading_can_be_stopped(tmp_path: Path) -> None:
     fill(tmp_path, [b"a.jpg"])
     with opened(tmp_path) as descriptor, pytest.raises(Stopped):
         Listing.read(descriptor, lambda: True)
+
+
+def test_links_are_sorted_by_what_they_lead_to_where_they_are_followed(tmp_path: Path) -> None:
+    fill(tmp_path, [b"a.jpg"])
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("b.jpg", "a.jpg"), ("way", "folder"), ("tap", "pipe"), ("no", "nothing"), ("me", "me")):
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / ".watcherd-2.tmp").symlink_to("a.jpg")
+    with opened(tmp_path) as descriptor:
+        found = Listing.read(descriptor, lambda: False, follows=True)
+    assert [name_of(row) for row in found.rows] == [b"a.jpg", b"b.jpg"]
+    assert found.find(b"b.jpg") == stamp_of(os.stat(tmp_path / "a.jpg"))
+    assert (found.files, found.linked, found.links, found.folders) == (2, {b"b.jpg"}, [b"way"], [b"folder"])
+    assert (found.dangling, found.own, found.unreadable) == ({b"no", b"me"}, [], {})
+
+
+@pytest.mark.parametrize("most", [listing.MOST_FILES, 1])
+def test_a_link_counts_in_the_digest_also_while_it_leads_nowhere(tmp_path: Path, most: int) -> None:
+    def digest() -> int:
+        with opened(tmp_path) as descriptor:
+            return Listing.read(descriptor, lambda: False, most=most, follows=True).digest(1)
+
+    fill(tmp_path, [b"a.jpg", b"c.jpg"])
+    seen = [digest()]
+    (tmp_path / "b.jpg").symlink_to("no.jpg")
+    seen.append(digest())
+    fill(tmp_path, [b"no.jpg"])
+    seen.append(digest())
+    (tmp_path / "no.jpg").unlink()
+    assert (len(set(seen)), digest()) == (3, seen[1])
+    (tmp_path / "b.jpg").unlink()
+    assert digest() == seen[0]

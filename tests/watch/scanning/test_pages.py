@@ -115,3 +115,19 @@ def test_paging_can_be_stopped(tmp_path: Path) -> None:
             list(pages(descriptor, None, lambda: True, 2))
     finally:
         os.close(descriptor)
+
+
+def test_links_to_files_are_on_the_pages_where_they_are_followed(tmp_path: Path) -> None:
+    path = made(str(tmp_path), {b"a.jpg", b"c.jpg", b"e.jpg"})
+    for name, target in ((b"b.jpg", b"a.jpg"), (b"d.jpg", b"nothing"), (b"f.jpg", b"/")):
+        os.symlink(target, os.path.join(path, name))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        followed = [page for page, _ in pages(descriptor, None, lambda: False, 2, follows=True)]
+        plain = [page for page, _ in pages(descriptor, None, lambda: False, 2)]
+        assert [name for page in followed for name in held(page)] == [b"a.jpg", b"b.jpg", b"c.jpg", b"e.jpg"]
+        assert [name for page in plain for name in held(page)] == [b"a.jpg", b"c.jpg", b"e.jpg"]
+        assert {name for page in followed for name in page.linked} == {b"b.jpg"}
+        assert followed[0].find(b"b.jpg") == stamp_of(os.stat(os.path.join(path, b"a.jpg")))
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import stat
 from collections.abc import Iterator
 
 from watcherd.daemon.doctor.check import Check, Finding
@@ -39,7 +40,8 @@ def _root(root: RootSettings, *, in_use: bool) -> Check:
     except OSError as error:
         return Check(name=name, finding=Finding.FAIL, detail=str(error), mend=f"ls -la {quoted}")
     claimed = None if in_use else _claimed(root)
-    for wrong in (_not_readable(root), _not_writable(target, written), _no_room(target, space), claimed):
+    wrongs = _not_readable(root), _not_writable(target, written), _no_room(target, space), claimed, _open_to_links(root)
+    for wrong in wrongs:
         if wrong is not None:
             finding, detail, mend = wrong
             return Check(name=name, finding=finding, detail=f"{detail} ({_told(root, there, space)})", mend=mend)
@@ -75,6 +77,14 @@ def _no_room(target: str, space: os.statvfs_result) -> Wrong | None:
     if space.f_files and space.f_favail < _FEW_INODES:
         return Finding.WARN, f"only {space.f_favail:,} more files can be made", f"df -i {quoted}"
     return None
+
+
+def _open_to_links(root: RootSettings) -> Wrong | None:
+    """Links are followed, and others than the owner may make some, as far as the root's own folder says."""
+    if not root.follow_symlinks or not os.stat(root.path).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return None
+    detail = "links are followed, and others than its owner may make some: to all that this user may read"
+    return Finding.WARN, detail, f"chmod go-w {shlex.quote(root.path)}, or follow_symlinks = false"
 
 
 def _claimed(root: RootSettings) -> Wrong | None:

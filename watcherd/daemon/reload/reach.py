@@ -22,7 +22,7 @@ class Reach(StrEnum):
 
 _LIVE_SECTIONS = {
     "roots": "path variants on_delete ignore error_notes backfill min_free_bytes svg layout subfolder mirror"
-    " hidden min_bytes max_bytes max_age_s mode scan_interval_s",
+    " hidden min_bytes max_bytes max_age_s mode scan_interval_s follow_symlinks",
     "settle": "closed_quiet_s open_quiet_s network_quiet_s max_wait_s incomplete_grace_s",
     "limits": "max_bytes max_pixels max_side max_frames",
     "pool": "workers cpu_limit memory_bytes recycle_after_jobs recycle_above_bytes timeout_s boot_timeout_s",

@@ -93,6 +93,7 @@ class Status:
             "state": str(core.conditions.state(number)),
             "reason": core.conditions.reason(number),
             "disks_away": [_shown(path) for path in core.conditions.points.away(number)],
+            "links_left": {_shown(link): why for link, why in core.conditions.points.links_left(number)},
             "mode": str(core.modes.choice(number).mode),
             "mode_reason": core.modes.choice(number).reason,
             "network": core.roots[number].network,

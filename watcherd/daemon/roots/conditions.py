@@ -21,7 +21,7 @@ from watcherd.telemetry.log import get_logger
 from watcherd.watch import mounts, sighting
 from watcherd.watch import roots as root_states
 from watcherd.watch.hands.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
-from watcherd.watch.mountpoints import PointSeen
+from watcherd.watch.mountpoints import LinkLeft, PointSeen
 from watcherd.watch.recognition import REASONS, Verdict
 from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState
 
@@ -210,13 +210,18 @@ class Conditions:
         return self._event(root_states.ProbeFailed(root=item.root, errno=item.errno), moment)
 
     def told(
-        self, item: Probed | sighting.Recognised | mounts.MountsChanged | PointSeen, moment: Moment
+        self, item: Probed | sighting.Recognised | mounts.MountsChanged | PointSeen | LinkLeft, moment: Moment
     ) -> list[Effect]:
         """A probe or a look came back, the mount table has changed, or a scan came by a mount point."""
         match item:
             case PointSeen():
                 is_back = self.points.seen(item)
+                if is_back:
+                    self._spill(item.root)
                 return self.came_back(item.root, item.directory, moment) if is_back else []
+            case LinkLeft():
+                self.points.left(item)
+                return []
             case Probed():
                 return self.probed(item, moment)
             case sighting.Recognised():
@@ -277,14 +282,18 @@ class Conditions:
                 log.info("root.state_changed", root=path, state=state)
             self._told_away.discard(root)
             self._queue.unblock(root)
-            for job_class in JobClass:  # whatever lost its way meanwhile is pending in the ledger still
-                self._queue.mark_spilled(root, job_class)
+            self._spill(root)
             return
         self._queue.block(root)
         if reason != UNSEEN:  # said when it has been looked at
             log.warning("root.away", root=path, state=state, reason=reason)
             self._told_away.add(root)
             self.troubled[root] = reason
+
+    def _spill(self, root: int) -> None:
+        """Whatever lost its way meanwhile is pending in the ledger still."""
+        for job_class in JobClass:
+            self._queue.mark_spilled(root, job_class)
 
 
 def _mounts_of(root: WatchedRoot, table: Iterable[mounts.Mount]) -> tuple[mounts.Mount | None, ...]:

@@ -1,5 +1,7 @@
 """Mount points below a root, as the daemon handles them: what is on a disk that is not mounted is away, not gone.
 
+Links that are followed to folders are handled as the same: what is behind one that leads nowhere is away.
+
 Responsible for: which of a root's sources lie on such a disk, and saying that one went or came back. Not responsible
 for: finding them (scans do, `watch/mountpoints.py`), the scan that each change of the mount table brings
 (`conditions.py`).
@@ -19,8 +21,8 @@ from watcherd.settings import Hidden
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.ignore import compile_globs, prunes
 from watcherd.watch.ignorefiles import holders
-from watcherd.watch.mountpoints import PointSeen, is_anything_known, point_of
-from watcherd.watch.mounts import Mount, is_same, mounts_below
+from watcherd.watch.mountpoints import LinkLeft, PointSeen, is_anything_known, linked, mounts_seen, point_of
+from watcherd.watch.mounts import Mount, is_same, mount_of
 
 log = get_logger()
 
@@ -33,30 +35,60 @@ class MountPoints:
     roots: Mapping[int, WatchedRoot]
     _mounted: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
     _away: dict[int, set[bytes]] = field(default_factory=dict)
+    _left: dict[int, dict[bytes, str]] = field(default_factory=dict)
 
     def told(self, root: int, table: Iterable[Mount]) -> bool:
         """Take the mount table in; whether another mount than before is below a root, in a folder that counts there.
 
         What is mounted where a disk is away may be another one: it is away until a scan has seen that it is not.
         """
-        now, before = mounts_below(self.roots[root].path, table), self._mounted.get(root, {})
-        self._mounted[root] = now
-        known = self.ledger.mounts(root)
-        for point in known.keys() - now.keys():
+        known, before = self.ledger.mounts(root), self._mounted.get(root, {})
+        led = linked(known)
+        now, behind = mounts_seen(self.roots[root].path, led, table), _behind(led, table)
+        self._mounted[root] = now | behind
+        for point in known.keys() - now.keys() - led.keys():
             self._unmounted(root, point)
         for point in self._away.get(root, set()) - known.keys() - now.keys():
             self._set_there(root, point)  # another disk had covered what is known there
-        changed = [point for point in {**before, **now} if not is_same(before.get(point), now.get(point))]
-        return any(self._counts(root, point) for point in changed)
+        moved = [link for link, mount in behind.items() if not is_same(before.get(link, mount), mount)]
+        changed = [
+            point for point in {**before, **now} if point not in led and not is_same(before.get(point), now.get(point))
+        ]
+        return bool(moved) or any(self._counts(root, point) for point in changed)
 
     def seen(self, item: PointSeen) -> bool:
         """A scan came by; whether the disk is back that was away."""
         if not item.is_there:
             self._set_away(item.root, item.directory)
             return False
+        if not item.identity:
+            self.ledger.set_mount(item.root, item.directory, None)
+            self._away.get(item.root, set()).discard(item.directory)
+            return False
         if self.ledger.mounts(item.root).get(item.directory) != item.identity:
             self.ledger.set_mount(item.root, item.directory, item.identity)
         return self._set_there(item.root, item.directory)
+
+    def left(self, item: LinkLeft) -> None:
+        """A scan came by a link that is not followed, or one that was not is gone."""
+        left = self._left.setdefault(item.root, {})
+        if not item.why:
+            left.pop(item.link, None)
+        elif left.get(item.link) != item.why:
+            left[item.link] = item.why
+            log.warning("link.left", root=self.roots[item.root].path, link=item.link, reason=item.why)
+
+    def links_left(self, root: int) -> list[tuple[bytes, str]]:
+        """The links to folders that are not followed, in a root that follows links, and why."""
+        return sorted(self._left.get(root, {}).items())
+
+    def links_followed(self, root: int) -> list[bytes]:
+        """The links to folders that are followed in a root."""
+        return sorted(linked(self.ledger.mounts(root)).keys() - self._away.get(root, set()))
+
+    def is_link(self, source: Source) -> bool:
+        """Whether a path is that of a link to a folder which was followed."""
+        return source.path in linked(self.ledger.mounts(source.root))
 
     def is_away(self, source: Source) -> bool:
         """Whether a source is on a disk that is not there."""
@@ -71,6 +103,7 @@ class MountPoints:
         """A root is not watched any more."""
         self._mounted.pop(root, None)
         self._away.pop(root, None)
+        self._left.pop(root, None)
 
     def _counts(self, root: int, point: bytes) -> bool:
         """Whether a folder is not ignored by the root's settings. Containers come and go in many that are."""
@@ -98,3 +131,10 @@ class MountPoints:
             self._away[root].discard(point)
             log.info("mount.back", root=self.roots[root].path, directory=point)
         return was_away
+
+
+def _behind(links: Mapping[bytes, bytes], table: Iterable[Mount]) -> dict[bytes, Mount]:
+    """The mount that each link leads to."""
+    table = tuple(table)
+    found = ((link, mount_of(target, table)) for link, target in links.items())
+    return {link: mount for link, mount in found if mount is not None}

@@ -6,7 +6,7 @@ looks after it.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ from watcherd.settings import Hidden, RootSettings
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
+from watcherd.watch.linking import Links
 from watcherd.watch.observing.observer import Observer
 from watcherd.watch.scanning.compare import Wanted
 from watcherd.watch.scanning.scanner import Request, Scanner
@@ -37,13 +38,17 @@ _CONTESTED = "if that is a watcherd, let only one of the two work here; if not, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """What the rooms of every root have in common. `instance` and `run` name our temporary files."""
+    """What the rooms of every root have in common. `instance` and `run` name our temporary files.
+
+    `places`: all roots, mirrors and the state directory.
+    """
 
     ledger: str
     instance: str
     run: str
     post: Callable[[object], None]
     scan_rate: Callable[[], int] = lambda: 0
+    places: Callable[[], Iterable[bytes]] = lambda: ()
 
 
 class RootRooms:
@@ -59,6 +64,7 @@ class RootRooms:
         self._bound: Bind | None = None
         self._stack = ExitStack()
         self._claimed: set[bytes] = set()
+        self._links = Links()
         self._take_over(root, seen_by)
         self.hands = Hands(self._place(), post=house.post)
         self.scanner = self._scanner()
@@ -145,8 +151,10 @@ class RootRooms:
             root = replace(root, keeps_identity=self._bound.keeps_identity)
         self.root, self._seen_by = root, seen_by
         self._globs = compile_globs(root.settings.ignore)
-        self._wanted = _wanted(root, seen_by, backfill.parse(root.settings.backfill))
-        self._wanted_all = _wanted(root, seen_by, backfill.ALL)
+        if root.settings.follow_symlinks is not self._links.follows:
+            self._links = Links(follows=root.settings.follow_symlinks, others=self._other_places)
+        self._wanted = _wanted(root, seen_by, backfill.parse(root.settings.backfill), self._links)
+        self._wanted_all = _wanted(root, seen_by, backfill.ALL, self._links)
 
     def _place(self) -> Place:
         return Place(
@@ -162,6 +170,7 @@ class RootRooms:
             inode=self._bound.inode if self._bound else None,
             mount=self._bound.mount if self._bound else None,
             min_free_bytes=self.root.settings.min_free_bytes,
+            links=self._links,
         )
 
     def _wanted_of(self, request: Request) -> Wanted:
@@ -185,8 +194,11 @@ class RootRooms:
             selection=lambda: self._selection,
         )
 
+    def _other_places(self) -> list[bytes]:
+        return [place for place in self._house.places() if place != self.root.path]
 
-def _wanted(root: WatchedRoot, in_force: int, taken: Backfill) -> Wanted:
+
+def _wanted(root: WatchedRoot, in_force: int, taken: Backfill, links: Links) -> Wanted:
     seen_by = root.seen_by(in_force)
     fingerprints = {variant.name: variant.fingerprint for variant in root.variants}
     return Wanted(
@@ -198,11 +210,13 @@ def _wanted(root: WatchedRoot, in_force: int, taken: Backfill) -> Wanted:
         names=root.names,
         keeps_identity=root.keeps_identity,
         takes=lambda stamp: taken.takes(stamp, root.since_s),
+        links=links,
     )
 
 
 def _what_counts(root: RootSettings) -> tuple[object, ...]:
-    return root.ignore, root.hidden, root.min_bytes, root.max_bytes, root.max_age_s
+    links = ("links",) if root.follow_symlinks else ()
+    return root.ignore, root.hidden, root.min_bytes, root.max_bytes, root.max_age_s, *links
 
 
 def _judge(stamp: Stamp, entry: Entry | None, present: Mapping[str, tuple[int, int]], wanted: Wanted) -> State | None:

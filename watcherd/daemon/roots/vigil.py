@@ -123,13 +123,15 @@ class Vigil:
 
     def scanned(self, item: ScanEnded, moment: Moment) -> None:
         """A scan has ended."""
+        if item.root in self.core.roots and self.core.roots[item.root].settings.follow_symlinks:
+            self._learn(item.root, moment.now, links=len(self.core.conditions.points.links_followed(item.root)))
         if item.directory:
             return
         was_full = item.result is ScanResult.COMPLETE and not item.is_quick
         self.sweeps.scanned(item.root, moment.now, was_full=was_full)
         watcher = self.watchers.get(item.root)
         if watcher is not None and was_full and self.core.modes.evidence(item.root).is_watched:
-            watcher.folders_seen = item.directories
+            watcher.folders_seen = item.directories - item.behind_links
             watcher.observer.count()
 
     def _watching(self, root: int, watcher: _Watcher, moment: Moment) -> list[Effect]:

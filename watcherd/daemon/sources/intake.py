@@ -34,6 +34,7 @@ from watcherd.model import (
 from watcherd.queue.jobqueue import Job, JobQueue, Lane
 from watcherd.queue.plan import Do, DoReason, plan
 from watcherd.telemetry.log import get_logger
+from watcherd.watch import links
 from watcherd.watch.hands.hands import Fault, StatMany, Stats
 from watcherd.watch.ignorefiles import NAME as IGNORE_FILE
 from watcherd.watch.settle import Growing, Settle, Settled
@@ -84,6 +85,8 @@ class Intake:
         self._asked: dict[int, tuple[Source, ...]] = {}
         self._tickets = tickets
         self._patient = patient
+        self.is_link: Callable[[Source], bool] = lambda _: False
+        """Whether a path is that of a link to a folder which was followed."""
         self.scope = Scope()
         """What pending rows are taken up for."""
         self._tally = tally
@@ -196,8 +199,15 @@ class Intake:
             case Vanished() if self._departures.is_away(source):
                 self._look_later(source, moment)
                 return []
+            case Vanished() if self.is_link(source):
+                return self._scan_link(source)
             case Vanished():
                 verdict = self._settle.observe(source, None, moment.now, int(moment.wall_s * 1e9))
+            case Ignored(kind=links.LINKED_FOLDER):
+                return self._scan_link(source)
+            case Ignored(kind=links.DANGLING):
+                self._dangles(source)
+                return []
             case Ignored():
                 self._settle.forget(source)
                 return []
@@ -218,6 +228,22 @@ class Intake:
                 )
                 self._note_growing(source, verdict, moment)
         return []
+
+    def _scan_link(self, source: Source) -> list[Effect]:
+        """A link to a folder came, or was bent, or went: what it leads to is for the scanner."""
+        self._settle.forget(source)
+        return [AskScanner(root=source.root, directory=source.path, arriving=JobClass.UPLOAD)]
+
+    def _dangles(self, source: Source) -> None:
+        """A link leads nowhere now: what is known of it stays, and what was not done yet is found when it is back."""
+        self._settle.forget(source)
+        entry = self._ledger.entry(source)
+        if entry is None or entry.state is not State.PENDING:
+            return
+        if entry.derivatives:
+            self._ledger.record(replace(entry, stamp=None))  # so a scan reports it when it is back
+        else:
+            self._ledger.forget(source)
 
     def _note_growing(self, source: Source, growing: Growing, moment: Moment) -> None:
         entry = self._ledger.entry(source) or Entry(source=source, state=State.INCOMPLETE)

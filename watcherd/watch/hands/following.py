@@ -22,7 +22,7 @@ from watcherd.derivatives.renaming import At, Judgement, bring, rename_to_free, 
 from watcherd.derivatives.standing import Standing, look
 from watcherd.model import Derivative, Stamp
 from watcherd.naming import Mark, temporary_name
-from watcherd.watch import files
+from watcherd.watch import files, links
 from watcherd.watch.hands.making import FolderTakenError, drop_emptied, made
 from watcherd.watch.hands.place import Fault, Place
 
@@ -187,7 +187,7 @@ class _Journey:
     def _stamp_of_arrival(self, move: Move) -> Stamp | None:
         self._place.steps.at("stat")
         new = self._folders.new(move.path)
-        found = os.stat(new.name, dir_fd=new.directory, follow_symlinks=False)
+        found = links.look_at(new.directory, new.name, self._place.links)
         stamp = files.stamp_of(found)
         if not files.is_regular(found) or not files.is_same_content(move.stamp, stamp, keeps_identity=True):
             return None
@@ -197,7 +197,7 @@ class _Journey:
         """Whether nothing is at the old path, or another file."""
         try:
             old = self._folders.old(path)
-            found = os.stat(old.name, dir_fd=old.directory, follow_symlinks=False)
+            found = links.look_at(old.directory, old.name, self._place.links)
         except OSError as error:
             if error.errno in files.NOT_THERE:
                 return True

@@ -4,14 +4,13 @@ Not responsible for: the file itself (`derivatives/notes.py`), what stands in it
 """
 
 import errno
-import os
 import secrets
 from dataclasses import dataclass
 
 from watcherd.derivatives import notes
 from watcherd.derivatives.renaming import At
 from watcherd.naming import note_path, temporary_name
-from watcherd.watch import files
+from watcherd.watch import files, links
 from watcherd.watch.hands.place import Fault, Place
 
 
@@ -52,6 +51,6 @@ def _annotate(place: Place, at: At, request: Annotate) -> bool:
     place.steps.at("note")
     if request.text is None:
         return notes.remove(at)
-    like = os.stat(files.split(request.path)[1], dir_fd=at.directory, follow_symlinks=False)
+    like = links.look_at(at.directory, files.split(request.path)[1], place.links)
     temporary = temporary_name(place.instance, place.run, secrets.token_hex(6))
     return notes.write(at, request.text, like=like, temporary=lambda: temporary)

@@ -6,6 +6,7 @@ an error number into a reply. Not responsible for: any request in particular (`r
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 
 from watcherd.model import Disturbed, Failed, Ignored, Outcome, Reason, Rejected, Vanished
 from watcherd.naming import Names, parse_derivative_name, source_beside
-from watcherd.watch import files, trees
+from watcherd.watch import files, links, trees
+from watcherd.watch.linking import NOT_FOLLOWED, Links
 from watcherd.watch.selection import EVERY_FILE, Selection
 
 OPEN_TREE = "open_tree"
@@ -78,7 +80,7 @@ class Place:
     empty folder, and nothing in it is a deletion.
     While less than `min_free_bytes` is free, nothing is written, as if the file system were full.
     `selection` says which files count by size and age, `keeps_identity` whether inode and ctime count in a stamp
-    (`mounts.py` knows). `steps` is the thread's own.
+    (`mounts.py` knows). `links` says how symbolic links are treated. `steps` is the thread's own.
     """
 
     root: int
@@ -93,6 +95,7 @@ class Place:
     mount: int | None = None
     min_free_bytes: int = 0
     keeps_identity: bool = True
+    links: Links = field(default=NOT_FOLLOWED, compare=False)
     steps: Steps = field(default_factory=Steps, compare=False)
 
     @contextmanager
@@ -113,7 +116,8 @@ class Place:
             descriptor = trees.open_folder(path, self.names)
         else:
             self.steps.at("open_folder")
-            descriptor = files.open_folder(root, path)
+            is_ours = self.links.follows and self.names.is_ours(path)
+            descriptor = (links.open_beside if is_ours else links.open_folder)(root, path, self.links)
         try:
             yield descriptor
         finally:
@@ -144,7 +148,7 @@ class Place:
         is_gone = number in files.NOT_THERE if reason is Reason.READ_ERROR else number in _GONE
         if is_gone:
             return Vanished()
-        if number == errno.EAGAIN:  # a lease: a file server has it open for one of its clients
+        if number in {errno.EAGAIN, links.SEVERED}:  # a lease: a file server has it open for one of its clients
             return Disturbed()
         what = f"{self.steps.operation}: {os.strerror(number)}"
         if number in files.NOT_PERMITTED:
@@ -155,9 +159,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The regular files of an open folder, asked one at a time; read as a whole only for names that were cut."""
+    """The regular files of an open folder, asked one at a time; read as a whole only for names that were cut.
+
+    Where links are followed, a link counts as what it may lead to, also while that is away.
+    """
 
     directory: int
+    follows: bool = False
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, bytes):
@@ -166,12 +174,12 @@ class Beside:
             found = os.stat(name, dir_fd=self.directory, follow_symlinks=False)
         except OSError:
             return False
-        return files.is_regular(found)
+        return files.is_regular(found) or (self.follows and stat.S_ISLNK(found.st_mode))
 
     def __iter__(self) -> Iterator[bytes]:
         with os.scandir(self.directory) as entries:
             for entry in entries:
-                if entry.is_file(follow_symlinks=False):
+                if entry.is_file(follow_symlinks=False) or (self.follows and entry.is_symlink()):
                     yield os.fsencode(entry.name)
 
 
@@ -179,7 +187,7 @@ def is_derivative(place: Place, directory: int, name: bytes) -> bool:
     """Whether a name is a derivative's and its source lies beside it: then it is never a source, whatever is in it."""
     if parse_derivative_name(name, place.names.known) is None:
         return False
-    return source_beside(name, place.names.known, Beside(directory)) is not None
+    return source_beside(name, place.names.known, Beside(directory, place.links.follows)) is not None
 
 
 IGNORED_DERIVATIVE = Ignored(kind="derivative")

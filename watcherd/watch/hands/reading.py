@@ -21,7 +21,7 @@ from watcherd.derivatives.publish import MAX_DERIVATIVE_BYTES
 from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, mark_of, open_regular
 from watcherd.model import Disturbed, Ignored, Outcome, Reason, Rejected, Stamp, Vanished
 from watcherd.naming import Mark
-from watcherd.watch import files, ignorefiles
+from watcherd.watch import files, ignorefiles, links
 from watcherd.watch.hands.place import IGNORED_DERIVATIVE, Fault, Place, Refused, is_derivative
 from watcherd.watch.mounts import mount_number
 
@@ -149,16 +149,24 @@ def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
     _, name = files.split(path)
     place.steps.at("stat")
     try:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        found = links.look_at(directory, name, place.links)
         if not files.is_regular(found):
-            return Ignored(kind=kind_of_mode(found.st_mode))
+            return Ignored(kind=_kind_of(place, directory, name, found))
         if is_derivative(place, directory, name):
             return IGNORED_DERIVATIVE
     except OSError as error:
+        if error.errno == links.SEVERED:
+            return Ignored(kind=links.DANGLING)
         return Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
     stamp = files.stamp_of(found)
     why_not = place.selection.why_not(stamp, time.time_ns())
     return Ignored(kind=why_not) if why_not else stamp
+
+
+def _kind_of(place: Place, directory: int, name: bytes, found: os.stat_result) -> str:
+    kind = kind_of_mode(found.st_mode)
+    is_linked = place.links.follows and kind == "folder" and links.is_link(directory, name)
+    return links.LINKED_FOLDER if is_linked else kind
 
 
 # --------------------------------------------------------------------------------------------------------------- fetch
@@ -184,7 +192,7 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
             if is_derivative(place, directory, name):
                 return _refuse(place, request, IGNORED_DERIVATIVE)
             place.steps.at("open")
-            source, found = open_regular(directory, name)
+            source, found = _open_source(place, directory, name)
             try:
                 return _read(place, request, _Beside(root, folder, directory), source, files.stamp_of(found))
             finally:
@@ -193,6 +201,15 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
         return _refuse(place, request, Ignored(kind=error.kind))
     except OSError as error:
         return place.failure(request.ticket, request.path, error, Reason.READ_ERROR)
+
+
+def _open_source(place: Place, directory: int, name: bytes) -> tuple[int, os.stat_result]:
+    try:
+        return open_regular(directory, name, follow=place.links.follows)
+    except OSError as error:
+        if not place.links.follows:
+            raise
+        raise links.severed_or(error, directory, name) from error
 
 
 def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Stamp) -> Fetched | Refused | Fault:
@@ -231,18 +248,25 @@ def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Sta
 
 
 def _may_write(place: Place, beside: _Beside, path: bytes) -> bool:
-    """Whether a derivative can be made at a path. A read-only file system is another matter: it pauses its root."""
+    """Whether a derivative can be made at a path. A read-only file system is another matter: it pauses its root.
+
+    But not where it is behind a link: whoever may make links in a root could stop all work there.
+    """
     folder, _ = files.split(path)
     while True:
         try:
             with beside.folder(place, folder) as directory:
                 if os.fstatvfs(directory).f_flag & os.ST_RDONLY:
-                    return True
+                    return not (place.links.follows and _is_writable(beside.root))
                 return os.access(b".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True)
         except OSError as error:
             if not place.names.is_ours(folder) or error.errno not in files.NOT_THERE:
                 raise
             folder, _ = files.split(folder)  # it is made when it is needed
+
+
+def _is_writable(root: int) -> bool:
+    return not os.fstatvfs(root).f_flag & os.ST_RDONLY
 
 
 def _obstacle(place: Place, request: Fetch, stamp: Stamp, kind: str | None) -> Outcome | None:

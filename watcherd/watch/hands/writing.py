@@ -17,7 +17,7 @@ from watcherd.derivatives import publish as publishing
 from watcherd.derivatives.publish import Item, Terms
 from watcherd.model import Derivative, Disturbed, Failed, Outcome, Reason, Stamp, Vanished
 from watcherd.naming import temporary_name
-from watcherd.watch import files, mounts
+from watcherd.watch import files, links, mounts
 from watcherd.watch.hands.making import FolderTakenError, made
 from watcherd.watch.hands.place import Fault, Place, Refused
 
@@ -173,7 +173,7 @@ def stat_source(place: Place, directory: int, name: bytes, stamp: Stamp) -> os.s
     """A source as it stands, if it is what it was taken for."""
     place.steps.at("stat")
     try:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        found = links.look_at(directory, name, place.links)
     except OSError as error:
         if error.errno in files.NOT_THERE:
             return Vanished()

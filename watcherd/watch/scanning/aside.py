@@ -11,17 +11,19 @@ from contextlib import contextmanager
 from watcherd.naming import UNUSED, Names
 from watcherd.watch import files, trees
 from watcherd.watch.foldertimes import NOWHERE, Times
+from watcherd.watch.linking import NOT_FOLLOWED, Links
+from watcherd.watch.links import open_beside
 from watcherd.watch.scanning.listing import Listing
 
 
 class Aside:
     """The folders for derivatives of one scan. `root`: an open root; `open` opens its mirror, `close` closes that.
 
-    `read` lists an open folder.
+    `read` lists an open folder; `links` are those of the root.
     """
 
-    def __init__(self, names: Names, root: int, read: Callable[[int], Listing]) -> None:
-        self._names, self._root, self._list = names, root, read
+    def __init__(self, names: Names, root: int, read: Callable[[int], Listing], links: Links = NOT_FOLLOWED) -> None:
+        self._names, self._root, self._list, self._links = names, root, read, links
         self._tree: int | None = None
 
     def open(self) -> None:
@@ -56,7 +58,7 @@ class Aside:
         if way is None or (self._tree is None and self._names.layout.folder not in beside.folders):
             yield None
         else:
-            with _opened(*way) as descriptor:
+            with _opened(*way, self._links if self._tree is None else NOT_FOLLOWED) as descriptor:
                 yield descriptor
 
     def times(self, directory: bytes) -> tuple[Times, ...]:
@@ -88,15 +90,15 @@ class Aside:
         for earlier in self._names.layouts[1:]:
             if earlier.folder in beside.folders and not earlier.tree and earlier.number != UNUSED:
                 path = earlier.folder_of(directory)
-                with _opened(self._root, path) as descriptor:
+                with _opened(self._root, path, self._links) as descriptor:
                     yield path, Listing() if descriptor is None else self._list(descriptor)
 
 
 @contextmanager
-def _opened(above: int, path: bytes) -> Iterator[int | None]:
+def _opened(above: int, path: bytes, links: Links) -> Iterator[int | None]:
     """A folder below an open one; None where there is none."""
     try:
-        descriptor = files.open_folder(above, path)
+        descriptor = open_beside(above, path, links)
     except OSError as error:
         if error.errno not in files.NOT_THERE:
             raise

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from watcherd.model import Entry, Stamp, State
 from watcherd.naming import NAME_MAX_BYTES, Names, derivative_name, parse_derivative_name
+from watcherd.watch.linking import NOT_FOLLOWED, Links
 from watcherd.watch.scanning.listing import Listing, name_of
 
 
@@ -19,7 +20,7 @@ class Wanted(NamedTuple):
 
     `recipe_set` is any number that changes when a resting source may need a look again: with the fingerprints and the
     ignore rules. `names` says where derivatives lie and how they are called, now and ever. `takes` says whether a file
-    that the backfill left out is wanted now.
+    that the backfill left out is wanted now, `links` how symbolic links are treated.
     """
 
     recipe_set: int
@@ -28,6 +29,7 @@ class Wanted(NamedTuple):
     names: Names
     keeps_identity: bool = True
     takes: Callable[[Stamp], bool] = lambda _: True
+    links: Links = NOT_FOLLOWED
 
 
 class Judge(Protocol):
@@ -100,8 +102,8 @@ class Comparison:
             entry = next(remaining, None)
 
     def _missing(self, name: bytes) -> Iterator[Finding]:
-        """What cannot be stat-ed is not missing."""
-        if name not in self._listing.unreadable:
+        """What cannot be stat-ed is not missing, nor is a link that leads nowhere now."""
+        if name not in self._listing.unreadable and name not in self._listing.dangling:
             yield Finding(name, None, None)
 
     def _state(self, name: bytes, stamp: Stamp, entry: Entry | None) -> State | None:
@@ -114,8 +116,9 @@ class Comparison:
         present: dict[str, tuple[int, int]] = {}
         for variant, extension, suffix in self._suffixes:
             fits = len(name) + len(suffix) <= NAME_MAX_BYTES
-            stamp = self._derivatives.find(name + suffix if fits else derivative_name(name, variant, extension))
-            if stamp is not None and variant not in present:
+            derivative = name + suffix if fits else derivative_name(name, variant, extension)
+            stamp = self._derivatives.find(derivative)
+            if stamp is not None and variant not in present and derivative not in self._derivatives.linked:
                 present[variant] = stamp.size_bytes, stamp.mtime_ns
         return present
 

@@ -93,19 +93,27 @@ class Folders:
     def __init__(self, terms: Terms, texts: ignorefiles.Texts) -> None:
         self._root = terms.root
         self._reader, self._wanted, self._rules, self._outlet = terms.reader, terms.wanted, terms.rules, terms.outlet
-        self._texts, self._most = texts, terms.most
-        self.aside = Aside(terms.wanted.names, terms.descriptor, self.listing)
+        self._texts, self._most, self._follows = texts, terms.most, terms.wanted.links.follows
+        self.aside = Aside(terms.wanted.names, terms.descriptor, self._listing_of_ours, terms.wanted.links)
         self.batches = Batches(terms.root, terms.outlet)
         self.directories = 0
         self.sources = 0
         self.by_state: Counter[State] = Counter()
         self.errors: list[tuple[bytes, int]] = []
 
-    def listing(self, descriptor: int) -> Listing:
-        """What an open folder holds. Raises OSError, Stopped."""
+    def listing(self, descriptor: int, *, follows: bool | None = None) -> Listing:
+        """What an open folder holds. `follows`: with linked files (None: as in its root). Raises OSError, Stopped."""
         return Listing.read(
-            descriptor, self._outlet.stopped, keeps_identity=self._wanted.keeps_identity, most=self._most
+            descriptor,
+            self._outlet.stopped,
+            keeps_identity=self._wanted.keeps_identity,
+            most=self._most,
+            follows=self._follows if follows is None else follows,
         )
+
+    def _listing_of_ours(self, descriptor: int) -> Listing:
+        """What lies in a folder for derivatives: none of them is ever a link."""
+        return self.listing(descriptor, follows=False)
 
     def compare(self, directory: bytes, listing: Listing, descriptor: int) -> bool:
         """Report what needs a look in an open folder; whether all rests as done or ignored, or nothing counts there."""
@@ -169,13 +177,13 @@ class Folders:
         rests = True
         try:
             with self.aside.opened(directory, listing) as beside:
-                for page, other in pages(folder, beside, self._outlet.stopped, self._most):
+                for page, other in pages(folder, beside, self._outlet.stopped, self._most, follows=self._follows):
                     entries = self.entries(directory, page.after, page.upto)
                     derivatives = other if aside is None or beside is not None else Listing()
                     states, all_rest = self._compare_rows(directory, page, derivatives, entries)
                     resting += states
                     rests = rests and all_rest
-                again = self.listing(folder), aside if beside is None else self.listing(beside)
+                again = self.listing(folder), aside if beside is None else self._listing_of_ours(beside)
         except OSError as error:
             self.note_error(directory, error.errno)
             return resting, False

@@ -21,10 +21,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from typing import NamedTuple
 
 from watcherd.model import Stamp
+from watcherd.watch.files import NOT_THERE
 
 MOST_FILES = 200_000
 """So many files of a folder are kept, at 65 bytes each, and 110 more where their rows are wanted."""
@@ -56,18 +57,26 @@ class _Block(NamedTuple):
 class Listing:
     """What a folder holds: `files`, how many regular files there are, and the names of its sub-folders.
 
-    `unreadable` names the files that are there but would not be stat-ed, with the error number; `own` the regular files
-    whose names begin with `OWN_BEGINNING`. Not `is_whole`: there are more files than are kept, and nothing is known of
-    them but the digest.
+    Where links are followed, those to files count as files (`linked` has their names), `links` names those to folders,
+    and `dangling` those that lead nowhere now. `unreadable` names the files that are there but would not be stat-ed,
+    with the error number; `own` the regular files whose names begin with `OWN_BEGINNING`. Not `is_whole`: there are
+    more files than are kept, and nothing is known of them but the digest.
     """
 
-    __slots__ = ("_blocks", "_exact", "_hashed", "_rows", "files", "folders", "is_whole", "own", "unreadable")
+    __slots__ = (
+        *("_blocks", "_exact", "_follows", "_hashed", "_rows"),
+        *("dangling", "files", "folders", "is_whole", "linked", "links", "own", "unreadable"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows: bool = False) -> None:
+        self._follows = follows
         self.files = 0
         self.folders: list[bytes] = []
         self.unreadable: dict[bytes, int] = {}
         self.own: list[bytes] = []
+        self.linked: set[bytes] = set()
+        self.links: list[bytes] = []
+        self.dangling: set[bytes] = set()
         self.is_whole = True
         self._hashed = b""
         self._blocks: list[_Block] = []
@@ -76,21 +85,34 @@ class Listing:
 
     @classmethod
     def read(
-        cls, descriptor: int, stopped: Callable[[], bool], *, keeps_identity: bool = True, most: int = MOST_FILES
+        cls,
+        descriptor: int,
+        stopped: Callable[[], bool],
+        *,
+        keeps_identity: bool = True,
+        most: int = MOST_FILES,
+        follows: bool = False,
     ) -> "Listing":
         """Read a folder. Raises OSError where it cannot be read to its end, Stopped where `stopped` says so.
 
         Where the file system does not keep ctime and inode (`keeps_identity` False), these do not count in the digest.
         """
-        listing = cls()
+        listing = cls(follows=follows)
         names, stamps = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+        has_dangling = False
         for entries in blocks_of(descriptor, stopped):
-            block = listing._take(entries)
-            if block.numbers:
-                names.update(block.names + b"\0")
-                stamps.update(block.numbers if keeps_identity else _without_identity(block.numbers))
-                listing._keep(block, most)
-        if listing.files:
+            blocks = [listing._take(entries)]
+            if follows:
+                linked, dangling = listing._take_links(entries)
+                blocks.append(linked)
+                has_dangling = has_dangling or bool(dangling)
+                names.update(b"".join(b"\0" + name for name in dangling))  # one that goes is a source that goes
+            for block in blocks:
+                if block.numbers:
+                    names.update(block.names + b"\0")
+                    stamps.update(block.numbers if keeps_identity else _without_identity(block.numbers))
+                    listing._keep(block, most)
+        if listing.files or has_dangling:
             listing._hashed = b"%d" % keeps_identity + names.digest() + stamps.digest()
         return listing
 
@@ -145,6 +167,30 @@ class Listing:
             self.folders += [encoded(entry.name) for entry in entries if _is_folder(entry)]
         return block
 
+    def _take_links(self, entries: "Sequence[os.DirEntry[str]]") -> tuple[_Block, list[bytes]]:
+        """Sort some directory entries that are links by what they lead to. Gives those to files, and to nowhere."""
+        files: list[tuple[bytes, Callable[..., os.stat_result]]] = []
+        dangling: list[bytes] = []
+        for entry in entries:
+            name = encoded(entry.name)
+            if not entry.is_symlink() or name.startswith(OWN_BEGINNING):
+                continue
+            try:
+                mode = entry.stat().st_mode
+            except OSError as error:
+                if error.errno in NOT_THERE:
+                    dangling.append(name)
+                else:
+                    self.unreadable[name] = error.errno or errno.EIO
+                continue
+            if S_ISDIR(mode):
+                self.links.append(name)
+            elif S_ISREG(mode):
+                files.append((name, entry.stat))
+        if self.is_whole:
+            self.dangling.update(dangling)
+        return self._block_of(files), dangling
+
     def _files_of(self, entries: "Iterable[os.DirEntry[str]]") -> "Iterator[os.DirEntry[str]]":
         for entry in entries:
             try:
@@ -160,6 +206,9 @@ class Listing:
         for name, look in files:
             try:
                 found = look(follow_symlinks=False)
+                if self._follows and S_ISLNK(found.st_mode):
+                    found = look(follow_symlinks=True)
+                    self.linked.add(name)
             except OSError as error:
                 if error.errno != errno.ENOENT:
                     self.unreadable[name] = error.errno or errno.EIO
@@ -182,6 +231,8 @@ class Listing:
         if self.files > most:
             self.is_whole = False
             self._blocks = []
+            self.linked.clear()
+            self.dangling.clear()
         elif self.is_whole:
             self._blocks.append(block)
 

@@ -36,8 +36,8 @@ class Page(Listing):
 
     __slots__ = ("_descriptor", "after", "upto")
 
-    def __init__(self, descriptor: int, after: bytes, upto: bytes | None) -> None:
-        super().__init__()
+    def __init__(self, descriptor: int, after: bytes, upto: bytes | None, *, follows: bool = False) -> None:
+        super().__init__(follows=follows)
         self._descriptor, self.after, self.upto = descriptor, after, upto
 
     def find(self, name: bytes) -> Stamp | None:
@@ -59,34 +59,37 @@ class _Names(NamedTuple):
 
 
 def pages(
-    descriptor: int, aside: int | None, stopped: Callable[[], bool], most: int = MOST_FILES
+    descriptor: int, aside: int | None, stopped: Callable[[], bool], most: int = MOST_FILES, *, follows: bool = False
 ) -> Iterator[tuple[Page, Page | None]]:
     """The pages of an open folder in the order of names, each with that of the same range of another folder, if any.
 
-    At most some `most` files are on a page of either. Raises OSError where one cannot be read, Stopped.
+    At most some `most` files are on a page of either. `follows`: links to files count as such in the first one. Raises
+    OSError where one cannot be read, Stopped.
     """
     after = b""
     while True:
-        found = _names(descriptor, after, None, stopped, most)
+        found = _names(descriptor, after, None, stopped, most, follows=follows)
         upto = found.upto
         beside = None
         if aside is not None:
             beside = _names(aside, after, upto, stopped, most)
             upto = beside.upto
         yield (
-            _page(descriptor, found.names, after, upto, stopped),
-            None if aside is None or beside is None else _page(aside, beside.names, after, upto, stopped),
+            _page(Page(descriptor, after, upto, follows=follows), descriptor, found.names, stopped),
+            None if aside is None or beside is None else _page(Page(aside, after, upto), aside, beside.names, stopped),
         )
         if upto is None:
             return
         after = upto
 
 
-def _names(folder: int, after: bytes, upto: bytes | None, stopped: Callable[[], bool], most: int) -> _Names:
+def _names(
+    folder: int, after: bytes, upto: bytes | None, stopped: Callable[[], bool], most: int, *, follows: bool = False
+) -> _Names:
     """The first names behind `after`, and not behind `upto`: all of them, or some `most`."""
     kept: list[bytes] = []
     for entries in blocks_of(folder, stopped):
-        names = encoded("\0".join(_files(entries))).split(b"\0")
+        names = encoded("\0".join(_files(entries, follows=follows))).split(b"\0")
         kept += [name for name in names if after < name and (upto is None or name <= upto)]
         if len(kept) > 2 * most:
             kept, upto = _first(kept, upto, most)
@@ -105,17 +108,16 @@ def _first(names: list[bytes], upto: bytes | None, most: int) -> _Names:
     return _Names(names[:most], last)
 
 
-def _files(entries: "list[os.DirEntry[str]]") -> list[str]:
+def _files(entries: "list[os.DirEntry[str]]", *, follows: bool) -> list[str]:
     """The names of those that are files, or may be: whoever looks at these will say why they cannot be told."""
     try:
-        return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        return [entry.name for entry in entries if entry.is_file(follow_symlinks=follows)]
     except OSError:
         return [entry.name for entry in entries]
 
 
-def _page(descriptor: int, names: list[bytes], after: bytes, upto: bytes | None, stopped: Callable[[], bool]) -> Page:
-    page = Page(descriptor, after, upto)
-    end = len(names) if upto is None else bisect_right(names, upto)
+def _page(page: Page, descriptor: int, names: list[bytes], stopped: Callable[[], bool]) -> Page:
+    end = len(names) if page.upto is None else bisect_right(names, page.upto)
     for start in range(0, end, BLOCK_ENTRIES):
         page.add(descriptor, names[start : min(end, start + BLOCK_ENTRIES)])
         if stopped():

@@ -27,6 +27,7 @@ from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.reports import Found, Manner, ScanEnded, ScannerFailed, ScanResult
 from watcherd.watch.scanning.compare import Judge, Wanted
 from watcherd.watch.scanning.folder import OPEN_FOLDER, Reader, Rules, Terms
+from watcherd.watch.scanning.linkwalk import LinkWalk
 from watcherd.watch.scanning.listing import MOST_FILES, Stopped
 from watcherd.watch.scanning.walk import Memory, Walk
 from watcherd.watch.selection import Selection
@@ -193,7 +194,8 @@ class Scanner:
         try:
             with closing(self._reader()) as reader:
                 pace = Pace(self._rate(), time.monotonic()) if request.manner is not Manner.NOW else None
-                wanted = self._wanted(request)
+                wanted, known = self._wanted(request), reader.mounts(self._root)
+                links = wanted.links
                 terms = Terms(
                     root=self._root,
                     descriptor=descriptor,
@@ -205,7 +207,8 @@ class Scanner:
                 )
                 walk = Walk(
                     terms,
-                    points=MountPoints(self._root, self._path, reader.mounts(self._root), reader.identity(self._root)),
+                    points=MountPoints(self._root, self._path, known, reader.identity(self._root), links),
+                    links=LinkWalk(self._root, self._path, descriptor, links, known=known, post=self._post),
                     memory=self._memory_for(wanted, request),
                     is_quick=request.manner is Manner.QUICK_SWEEP,
                 )
@@ -236,6 +239,7 @@ class Scanner:
                 errno=number,
                 identity=walk.identity if walk else "",
                 is_quick=request.manner is Manner.QUICK_SWEEP,
+                behind_links=walk.behind_links if walk else 0,
             )
         )
 

@@ -3,8 +3,9 @@
 Responsible for: opening folders, which of them need not be read, their order, and finding what vanished.
 Not responsible for: threads and requests (`scanner.py`), the comparison of one folder (`folder.py`).
 
-Folders are opened relative to the root's descriptor; links are not followed, other file systems are entered. A folder
-that cannot be read is noted, and nothing in or below it counts as missing; nor does it where a disk is not mounted.
+Folders are opened relative to the root's descriptor; other file systems are entered, and links as far as the root
+follows them (`linkwalk.py`). A folder that cannot be read is noted, and nothing in or below it counts as missing; nor
+does it where a disk is not mounted.
 """
 
 import errno
@@ -18,6 +19,7 @@ from watcherd.watch.mountpoints import MountPoints
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.reports import ScanResult
 from watcherd.watch.scanning.folder import OPEN_FOLDER, VANISHED, Folders, Terms, joined
+from watcherd.watch.scanning.linkwalk import LinkWalk
 from watcherd.watch.scanning.listing import Listing, Stopped
 from watcherd.watch.sighting import known_files, sight
 
@@ -36,11 +38,15 @@ class Walk:
     `is_quick`: folders whose times are those in `memory` are not read.
     """
 
-    def __init__(self, terms: Terms, *, points: MountPoints, memory: Memory, is_quick: bool = False) -> None:
+    def __init__(
+        self, terms: Terms, *, points: MountPoints, links: LinkWalk, memory: Memory, is_quick: bool = False
+    ) -> None:
+        self._links = links
         self._times, self._texts, self._is_quick = memory.times, memory.texts, is_quick
         self._times.begin(terms.wanted.recipe_set)
         self.identity = ""
-        self._root, self._descriptor = terms.root, terms.descriptor
+        self.behind_links = 0
+        self._root, self._descriptor, self._follows = terms.root, terms.descriptor, terms.wanted.links.follows
         self._reader, self._rules, self._outlet, self._points = terms.reader, terms.rules, terms.outlet, points
         self.folders = Folders(terms, memory.texts)
 
@@ -56,7 +62,7 @@ class Walk:
         except OSError as error:
             return ScanResult.ROOT_UNREADABLE, error.errno or errno.EIO
         try:
-            if not self._is_left_out(directory):
+            if not self._is_left_out(directory) and self._lead_to(directory):
                 self._walk(directory)
                 self.folders.batches.flush()
         finally:
@@ -73,6 +79,37 @@ class Walk:
                 self._take_text(above, ignorefiles.read(self._descriptor, above))
         return ignorefiles.is_left_alone(directory, self._texts, is_folder=True)
 
+    def _lead_to(self, directory: bytes) -> bool:
+        """Enter the links on the way to a folder. Whether it can be gone to; if not, it was said what that means."""
+        for above in ignorefiles.holders(directory) if self._follows else ():
+            if above and not self._links.come_by(above):
+                self._report_vanished(directory)
+                return False
+            if above != directory and self._links.target(above) is not None and not self._enter(above):
+                return False
+        return True
+
+    def _enter(self, link: bytes) -> bool:
+        """Whether a link leads to what it led to before."""
+        descriptor = self._open(link)
+        if descriptor is None:
+            return False
+        try:
+            self._see(link, descriptor)
+        except OSError as error:
+            self.folders.note_error(link, error.errno)
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _see(self, directory: bytes, descriptor: int) -> None:
+        target = self._links.target(directory)
+        if target is None:
+            self._points.enter(directory, descriptor, self._reader, self._outlet.post)
+        else:
+            self._points.enter_link(directory, target, descriptor, self._reader, self._outlet.post)
+
     def _walk(self, directory: bytes) -> None:
         waiting = [directory]
         while waiting:
@@ -83,6 +120,7 @@ class Walk:
 
     def _visit(self, directory: bytes) -> list[bytes]:
         """Compare one folder, unless its times tell that nothing has changed. Gives the sub-folders, the first last."""
+        self.behind_links += self._links.is_behind(directory)
         unchanged = self._unchanged(directory) if self._is_quick else None
         if unchanged is not None:
             self._outlet.breathe(1)
@@ -110,7 +148,7 @@ class Walk:
         self._take_text(directory, ignorefiles.read(self._descriptor, directory) if has_text else None)
         rests = self.folders.compare(directory, listing, descriptor)
         below = self._below(directory, listing)
-        if rests:
+        if rests and not (listing.linked or listing.links or listing.dangling):  # no time tells where links lead
             names = [path.rpartition(b"/")[2] for path in below]
             self._times.note(directory, times, names, begun_ns)
         else:
@@ -142,7 +180,8 @@ class Walk:
     def _open(self, directory: bytes) -> int | None:
         """Open a folder. None where it has vanished (what was known in it is then reported) or is unreadable."""
         try:
-            return os.open(directory or b".", OPEN_FOLDER, dir_fd=self._descriptor)
+            how = OPEN_FOLDER if self._links.target(directory) is None else OPEN_FOLDER & ~os.O_NOFOLLOW
+            return os.open(directory or b".", how, dir_fd=self._descriptor)
         except OSError as error:
             if error.errno in VANISHED and directory:
                 self._report_vanished(directory)
@@ -153,7 +192,7 @@ class Walk:
     def _read(self, directory: bytes, descriptor: int) -> tuple[Listing, tuple[Times, ...]] | None:
         """An open folder's listing, with the times from before anything was read; None where it is unreadable."""
         try:
-            self._points.enter(directory, descriptor, self._reader, self._outlet.post)
+            self._see(directory, descriptor)
             times = times_of(os.fstat(descriptor)), *self.folders.aside.times(directory)
             return self.folders.listing(descriptor), times
         except OSError as error:
@@ -163,8 +202,10 @@ class Walk:
     def _below(self, directory: bytes, listing: Listing) -> list[bytes]:
         """The sub-folders to walk, the first one last. Known ones that are not there any more are reported."""
         prefix = directory + b"/" if directory else b""
-        there = {prefix + name for name in listing.folders}
+        there = {prefix + name for name in listing.folders} | self._links.below(directory, listing, self._is_pruned)
         for path in sorted(self._reader.directories_below(self._root, directory)):
+            if self._links.is_let_be(path):
+                continue
             if path not in there and path[len(prefix) :] not in listing.unreadable:
                 self._report_vanished(path)
         return sorted((path for path in there if not self._is_pruned(path)), reverse=True)
