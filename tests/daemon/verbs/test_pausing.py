@@ -130,6 +130,9 @@ def test_one_root_is_paused_and_others_go_on(tmp_path: Path) -> None:
         ("pause", {"for_s": 0}),
         ("pause", {"for_s": "2h"}),
         ("pause", {"for_s": float("nan")}),
+        ("pause", {"for_s": float("inf")}),
+        ("pause", {"for_s": 1e300}),
+        ("pause", {"for_s": 10**400}),
         ("resume", {"roots": ["/elsewhere"]}),
     ],
 )
@@ -154,7 +157,18 @@ def test_a_pause_that_cannot_be_kept_is_refused_and_does_not_hold(held: Held) ->
     assert held.world.rendered == [b"a"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"until_s": 3}', '{"until_s": {"": "soon"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"until_s": 3}',
+        '{"until_s": {"": "soon"}}',
+        '{"until_s": {"": Infinity}}',
+        '{"until_s": {"": 1e300}}',
+    ],
+)
 def test_a_file_that_makes_no_sense_holds_nothing(tmp_path: Path, text: str) -> None:
     (tmp_path / "pauses.json").write_text(text)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from watcherd.daemon.control import Request
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Effect, Moment
-from watcherd.daemon.verbs.pausing import EVERYTHING, Pausing
+from watcherd.daemon.verbs.pausing import EVERYTHING, LONGEST_S, Pausing
 from watcherd.daemon.verbs.refusal import Refusal
 from watcherd.daemon.verbs.requests import Serve
 
@@ -16,8 +16,8 @@ def pause_verbs(core: Core, pausing: Pausing) -> Mapping[str, Serve]:
 
     def pause(item: Request, moment: Moment) -> list[Effect]:
         names, for_s = _names(core, item), item.body.get("for_s")
-        if for_s is not None and (not isinstance(for_s, int | float) or not for_s > 0):
-            raise Refusal("a pause lasts for more than 0 seconds, or until somebody resumes it")
+        if for_s is not None and (not isinstance(for_s, int | float) or not 0 < for_s <= LONGEST_S):
+            raise Refusal("a pause lasts for more than 0 seconds and at most a year, or until somebody resumes it")
         until_s = None if for_s is None else moment.wall_s + for_s
         with _kept():
             pausing.pause(names, until_s, moment)

@@ -25,6 +25,8 @@ log = get_logger()
 
 EVERYTHING = ""
 """Stands for all roots where a pause is asked for, or kept."""
+LONGEST_S = 366 * 86_400.0
+"""For so long a pause may hold at the most; without an end it holds for longer."""
 
 ALLOWED: Mapping[QuietWork, frozenset[JobClass]] = {
     QuietWork.MANUAL: frozenset({JobClass.MANUAL}),
@@ -72,13 +74,16 @@ def load(path: str) -> Pauses:
     try:
         with open(path, encoding="utf-8") as file:
             kept = json.load(file)["until_s"]
-        return Pauses(until_s={str(name): None if until is None else float(until) for name, until in kept.items()})
+        pauses = Pauses(until_s={str(name): None if until is None else float(until) for name, until in kept.items()})
+        for until_s in pauses.until_s.values():
+            _until(until_s)
     except FileNotFoundError:
         return Pauses()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         hint = "pause again, if that is still wanted"
         log.warning("pause.unreadable", path=path, cause=str(error), hint=hint)
         return Pauses()
+    return pauses
 
 
 def keep(path: str, pauses: Pauses) -> None:
