@@ -178,3 +178,28 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
     ended = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (Exit.FAILED, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--watch", ""],
+        ["run", "--config", ""],
+        ["scan", ""],
+        ["status", ""],
+        ["status", "--state-dir", ""],
+        ["pause", ""],
+        ["retry", ""],
+        ["verify", ""],
+        ["prune", "--root", ""],
+        ["duplicates", ""],
+        ["quarantine", "release", ""],
+        ["doctor", "--watch", ""],
+        ["service", "install", "--watch", ""],
+        ["config", "check", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """As of a script's variable that is not set."""
+    ended = Ended(capsys, tuple(arguments))
+    assert (ended.code, "it is empty" in ended.err) == (Exit.USAGE, True)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import click
 
 from watcherd import __version__
-from watcherd.cli import completing
 from watcherd.cli.exits import Exit
 
 
@@ -62,8 +61,6 @@ class LazyGroup(click.Group):
             return None
         module, _, name = VERBS[cmd_name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
-        if completing.VARIABLE in os.environ:
-            completing.offer_files(command)
         return command
 
     def resolve_command(

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import click
 
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 
-_file = click.argument("file", metavar="FILE", envvar="WATCHERD_CONFIG")
-_optional_file = click.argument("file", metavar="[FILE]", envvar="WATCHERD_CONFIG", required=False)
+_file = click.argument("file", metavar="FILE", type=NAME, envvar="WATCHERD_CONFIG")
+_optional_file = click.argument("file", metavar="[FILE]", type=NAME, envvar="WATCHERD_CONFIG", required=False)
 
 
 @click.group()

@@ -14,7 +14,7 @@ import click
 
 from watcherd.cli.asking import answer_of, asked, safe
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 
 
 @click.command()
@@ -64,7 +64,7 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 
 
 _LONGEST_S = 366 * 86_400
-_roots = click.argument("roots", metavar="[ROOT ...]", nargs=-1)
+_roots = click.argument("roots", metavar="[ROOT ...]", type=NAME, nargs=-1)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli.exits import Exit
-from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.daemon.doctor.check import Check
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_option
-@click.option("--watch", metavar="DIR", multiple=True, help="Look at this root too; may be given several times.")
+@click.option(
+    "--watch", metavar="DIR", type=NAME, multiple=True, help="Look at this root too; may be given several times."
+)
 @state_dir_option
 @json_option
 def doctor(config: str | None, watch: Sequence[str], state_dir: str | None, *, as_json: bool) -> int:

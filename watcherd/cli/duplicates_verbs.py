@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
@@ -29,7 +29,7 @@ _MOST_BITS = 16
 
 
 @click.command()
-@click.argument("directory", metavar="[DIR]", required=False)
+@click.argument("directory", metavar="[DIR]", type=NAME, required=False)
 @click.option(
     "--near",
     type=click.IntRange(0, _MOST_BITS),

@@ -9,11 +9,36 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Name(click.ParamType[str]):
+    """The name of a file or folder, which shells complete.
+
+    It is not empty, as that of a script's variable that is not set: that would be the current folder.
+    """
+
+    name = "path"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it is."""
+        if not value:
+            self.fail("it is empty", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Whatever the shell itself finds."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - seldom needed
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+NAME = Name()
+
+
 def config_option(verb: F) -> F:
     """`--config FILE` (or `$WATCHERD_CONFIG`): the parameter `config`, str or None."""
     return click.option(
         "--config",
         metavar="FILE",
+        type=NAME,
         envvar="WATCHERD_CONFIG",
         show_envvar=True,
         help="Read settings from this TOML file; see 'watcherd config init'.",
@@ -25,6 +50,7 @@ def state_dir_option(verb: F) -> F:
     return click.option(
         "--state-dir",
         metavar="DIR",
+        type=NAME,
         help="Keep ledger and lock here. Else: $WATCHERD_STATE_DIR, $STATE_DIRECTORY, the XDG state folder.",
     )(verb)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.daemon.verbs.pruning import Finding, Scope
@@ -39,6 +39,7 @@ _FATES = {
     "--root",
     "roots",
     metavar="DIR",
+    type=NAME,
     multiple=True,
     help="A folder that is not watched any more: remove all its derivatives, and forget it. Or one in a watched one, "
     "whose disk will not be mounted again: what lay on that counts as deleted then. May be repeated.",

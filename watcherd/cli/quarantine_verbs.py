@@ -7,7 +7,7 @@ import click
 
 from watcherd.cli.asking import safe
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 from watcherd.cli.query_verbs import failures, open_to_read, retry_files
 
 
@@ -34,7 +34,7 @@ def list_(state_dir: str | None, *, as_json: bool) -> int:
 
 
 @quarantine.command()
-@click.argument("files", metavar="[FILE ...]", nargs=-1)
+@click.argument("files", metavar="[FILE ...]", type=NAME, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All that is in quarantine.")
 @state_dir_option
 def release(files: Sequence[str], state_dir: str | None, *, everything: bool) -> int:

@@ -11,7 +11,7 @@ import click
 
 from watcherd.cli.asking import answer_of, safe
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 from watcherd.cli.status_text import follow, overall_text, queue_text
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _FAILURES_SHOWN = 20
 
 
 @click.command()
-@click.argument("file", metavar="[FILE]", required=False)
+@click.argument("file", metavar="[FILE]", type=NAME, required=False)
 @click.option("--queue", is_flag=True, help="Show what a running daemon has in hand, what is next, and why.")
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C; on a terminal.")
 @state_dir_option
@@ -73,7 +73,7 @@ def _holder(folder: str) -> str | None:
 
 
 @click.command()
-@click.argument("files", metavar="[FILE ...]", nargs=-1)
+@click.argument("files", metavar="[FILE ...]", type=NAME, nargs=-1)
 @click.option("--failed", is_flag=True, help="All files that failed or are in quarantine.")
 @state_dir_option
 def retry(files: Sequence[str], state_dir: str | None, *, failed: bool) -> int:

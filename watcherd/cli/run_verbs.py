@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import click
 
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import config_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, config_option, state_dir_option, state_directory
 
 
 @click.command()
 @config_option
-@click.option("--watch", metavar="DIR", multiple=True, help="Watch this folder too; may be given several times.")
+@click.option(
+    "--watch", metavar="DIR", type=NAME, multiple=True, help="Watch this folder too; may be given several times."
+)
 @state_dir_option
 def run(config: str | None, watch: Sequence[str], state_dir: str | None) -> int:
     """Watch folders and write derivatives until told to stop.

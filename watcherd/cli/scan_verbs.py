@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.daemon.oneshot import ScanPlace, ScanReport
@@ -22,7 +22,7 @@ Report = Callable[[Counts, int], None]
 
 
 @click.command()
-@click.argument("places", metavar="DIR|FILE ...", nargs=-1, required=True)
+@click.argument("places", metavar="DIR|FILE ...", type=NAME, nargs=-1, required=True)
 @config_option
 @state_dir_option
 @click.option("--variant", "variants", metavar="NAME", multiple=True, help="Make only this variant; may be repeated.")

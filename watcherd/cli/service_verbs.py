@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli.exits import Exit, Stop
+from watcherd.cli.options import NAME
 
 if TYPE_CHECKING:
     from watcherd.service.places import Places
@@ -33,7 +34,7 @@ def service() -> None:
 @service.command()
 @_user
 @_instance
-@click.option("--watch", metavar="DIR", multiple=True, help="Watch this folder; may be given several times.")
+@click.option("--watch", metavar="DIR", type=NAME, multiple=True, help="Watch this folder; may be given several times.")
 @_dry_run
 def install(*, user: bool, instance: str | None, watch: Sequence[str], dry_run: bool) -> None:
     """Install and start the service, and say each thing that is done.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from watcherd.cli.exits import Exit, Stop
-from watcherd.cli.options import config_option, json_option, state_dir_option, state_directory
+from watcherd.cli.options import NAME, config_option, json_option, state_dir_option, state_directory
 
 if TYPE_CHECKING:
     from watcherd.derivatives.condition import Condition
@@ -34,7 +34,7 @@ _SAYS = {
 
 
 @click.command()
-@click.argument("paths", metavar="[PATH ...]", nargs=-1)
+@click.argument("paths", metavar="[PATH ...]", type=NAME, nargs=-1)
 @click.option("--deep", is_flag=True, help="Also decode every derivative, in workers.")
 @click.option("--dry-run", is_flag=True, help="Only tell; have nothing made again.")
 @config_option
