@@ -118,6 +118,22 @@ def test_a_worker_starts_quickly() -> None:
         assert ticks / os.sysconf("SC_CLK_TCK") < STARTUP_CPU_S
 
 
+def test_a_worker_that_is_woken_pushes_nobody_aside() -> None:
+    with bench() as one:
+        pid = one.start().pid
+        one.ready()
+        assert os.sched_getscheduler(pid) == os.SCHED_BATCH
+
+
+def test_how_the_whole_daemon_is_scheduled_is_not_for_its_workers_to_change() -> None:
+    code = (
+        "import os; from watcherd.pool import fence; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0));"
+        "fence.give_way(); print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=REPOSITORY)
+    assert done.stdout == "True\n"
+
+
 def test_what_is_identified_and_made_is_what_was_given() -> None:
     content = SOURCES["progressive jpeg"]
     with bench() as one:

@@ -266,6 +266,7 @@ def main(arguments: Sequence[str]) -> None:
     sandbox = Sandbox(arguments[3])
     fence.die_with_parent(parent)
     fence.go_first()
+    fence.give_way()
     faulthandler.enable()  # a crash leaves its place in the tail of standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C on a terminal reaches the whole group; the daemon decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a parent that ignores or blocks it has that inherited
