@@ -97,11 +97,12 @@ def audit(
     variants: Mapping[str, Box] = VARIANTS,
     untouched: Mapping[bytes, Print] | None = None,
     where: Where = BESIDE,
+    over_links: bool = False,
 ) -> Report:
-    """Everything below one root. `untouched`: what `prints` said of the sources before."""
+    """Everything below one root. `untouched`: what `prints` said of the sources before; `over_links`: it follows."""
     report, base = Report(), os.fsencode(root)
     rows = ledger_rows(state_dir, base)
-    tree = _site(base, where, report)
+    tree = _site(base, where, report, over_links=over_links)
     _audit_folders(base, where, report)
     for path in sorted(tree):
         try:
@@ -188,24 +189,37 @@ def ledger_rows(state_dir: os.PathLike[str] | str, root: bytes) -> dict[bytes, R
 # ------------------------------------------------------------------------------------------------------------ the tree
 
 
-def _tree(base: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    """The regular files below a folder, by relative path; links are not followed."""
-    for directory, _, files in os.walk(base):
+def _tree(base: bytes, *, over_links: bool = False) -> Iterator[tuple[bytes, os.stat_result]]:
+    """The regular files below a folder, by relative path; links are followed if asked for, to each place once."""
+    entered = [os.path.realpath(base)]
+    for directory, folders, files in os.walk(base, followlinks=over_links):
+        folders[:] = [name for name in sorted(folders) if _may_enter(os.path.join(directory, name), entered)]
         for name in files:
             full = os.path.join(directory, name)
             try:
-                status = os.lstat(full)
-            except FileNotFoundError:
+                status = os.stat(full, follow_symlinks=over_links)
+            except OSError:
                 continue
             if stat.S_ISREG(status.st_mode):
                 yield os.path.relpath(full, base), status
 
 
-def _site(base: bytes, where: Where, report: Report) -> dict[bytes, Seen]:
+def _may_enter(folder: bytes, entered: list[bytes]) -> bool:
+    """Whether a folder is none that a link leads to, or one that is far from all where the walk has been."""
+    if not os.path.islink(folder):
+        return True
+    real = os.path.realpath(folder)
+    if any(os.path.commonpath([real, other]) in {real, other} for other in entered):
+        return False
+    entered.append(real)
+    return True
+
+
+def _site(base: bytes, where: Where, report: Report, *, over_links: bool = False) -> dict[bytes, Seen]:
     """All files by the path that they would have with their derivatives beside them."""
     tree: dict[bytes, Seen] = {}
     aside: dict[bytes, Seen] = {}
-    for path, status in _tree(base):
+    for path, status in _tree(base, over_links=over_links):
         folder, name = os.path.split(path)
         above, own = os.path.split(folder)
         if where.subfolder and own == where.subfolder:

@@ -1,14 +1,16 @@
 """Holding the state directory for the length of a verb, and what can go wrong with it, in the command's words."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from watcherd.cli.exits import Exit, Stop
 from watcherd.daemon.damage import set_aside
 from watcherd.daemon.statedir import Busy, StateDirectory
+from watcherd.daemon.verbs.places import over_links
 from watcherd.ledger.errors import LedgerDamaged, LedgerError, LedgerTooNew, LedgerUnsafe
 from watcherd.ledger.ledger import Ledger
+from watcherd.watch.mountpoints import linked
 
 
 @contextmanager
@@ -63,6 +65,34 @@ def seen_disks(folder: str) -> dict[str, tuple[int, bytes]]:
             }
     except LedgerError:
         return {}
+
+
+def seen_links(folder: str) -> dict[bytes, bytes]:
+    """The links to folders that roots follow, by their absolute path, and where they lead to."""
+    try:
+        with Ledger.open(StateDirectory(folder).ledger, read_only=True) as ledger:
+            return links_of(ledger)
+    except LedgerError:
+        return {}
+
+
+def links_of(ledger: Ledger) -> dict[bytes, bytes]:
+    """The same from an open ledger."""
+    return {
+        root.rstrip(b"/") + b"/" + link: target
+        for number, root in ledger.roots().items()
+        for link, target in linked(ledger.mounts(number)).items()
+    }
+
+
+def located(place: str, links: Mapping[bytes, bytes]) -> str:
+    """The path by which a root has a folder or file: without links, but for those that are followed (`links`).
+
+    A file that is a link itself stays one: its name in the real path of its folder.
+    """
+    folder, name = os.path.split(os.path.abspath(place))
+    real = os.path.realpath(place) if os.path.isdir(place) else os.path.join(os.path.realpath(folder), name)
+    return os.fsdecode(over_links(os.fsencode(real), links))
 
 
 def seen_roots(folder: str) -> frozenset[str]:

@@ -93,7 +93,10 @@ def retry_files(folder: str, files: Sequence[str], *, failed: bool = False) -> i
 
     Ends the verb where the ledger knows nothing of one of them.
     """
-    paths = [_located(file) for file in files]
+    from watcherd.cli.holding import located, seen_links  # noqa: PLC0415 - not for --help
+
+    links = seen_links(folder)
+    paths = [located(file, links) for file in files]
     answer = answer_of(folder, {"verb": "retry", "paths": paths, "failed": failed})
     if answer is None:
         return _retry_offline(folder, paths, failed=failed)
@@ -131,11 +134,6 @@ def open_to_read(folder: str) -> "Ledger":
         raise Stop(Exit.FAILED, text) from error
     except LedgerError as error:
         raise Stop(Exit.FAILED, str(error)) from error
-
-
-def _located(file: str) -> str:
-    folder, name = os.path.split(os.path.abspath(file))
-    return os.path.join(os.path.realpath(folder), name)
 
 
 def _entry(ledger: "Ledger", path: str) -> "Entry":
@@ -197,7 +195,9 @@ def failures(ledger: "Ledger", limit: int) -> list[dict[str, str]]:
 
 
 def _of_file(ledger: "Ledger", file: str) -> dict[str, Any]:
-    path = _located(file)
+    from watcherd.cli.holding import links_of, located  # noqa: PLC0415 - not for --help
+
+    path = located(file, links_of(ledger))
     entry = _entry(ledger, path)
     return {
         "v": 1,

@@ -42,19 +42,20 @@ def scan(
     A daemon that runs with the same state directory is asked to do it. Exit code 3: finished, but some files were
     rejected, incomplete, failed or quarantined; `watcherd status` tells which and why.
     """
-    from watcherd.cli.holding import seen_roots  # noqa: PLC0415 - not for --help
+    from watcherd.cli.holding import located, seen_links, seen_roots  # noqa: PLC0415 - not for --help
     from watcherd.daemon.reporting.tally import TROUBLE  # noqa: PLC0415 - as above
     from watcherd.telemetry.log import configure  # noqa: PLC0415 - as above
 
-    paths = [_resolved(place) for place in places]
     folder = state_directory(state_dir)
     settings = _settings(config, variants)
+    paths = [_resolved(place, folder, settings) for place in places]
     if dry_run:
         return _foretell(paths, folder, settings, seen_roots(folder), as_json=as_json)
     started = time.monotonic()
     with _reporter(as_json=as_json) as report:
         # A daemon works by its own settings: with others, the lock decides whether it can be done beside it.
-        done = None if variants else _by_daemon(paths, folder, report)
+        asked = [located(path, seen_links(folder)) for path in paths]
+        done = None if variants else _by_daemon(asked, folder, report)
         if done is not None and config:
             click.echo(f"the daemon that runs did it by its own settings, not by {config}", err=True)
         if done is None:
@@ -69,14 +70,18 @@ def scan(
     return Exit.SOME_FAILED if trouble else Exit.OK
 
 
-def _resolved(place: str) -> str:
-    """The real path of a folder; of a file, its name in the real path of its folder (a link stays one)."""
-    if os.path.isdir(place):
-        return os.path.realpath(place)
+def _resolved(place: str, folder: str, settings: "Settings") -> str:
+    """The real path of a folder; of a file, its name in the real path of its folder (a link stays one).
+
+    Over a link it goes where a root follows links by these settings.
+    """
+    from watcherd.cli.holding import located, seen_links  # noqa: PLC0415 - not for --help
+
     if not os.path.lexists(place):
         raise Stop(Exit.CONFIGURATION, f"{place} does not exist")
-    folder, name = os.path.split(os.path.abspath(place))
-    return os.path.join(os.path.realpath(folder), name)
+    over = located(place, seen_links(folder))
+    follows = (os.path.realpath(root.path) for root in settings.roots if root.follow_symlinks)
+    return over if any(_holds(root, over) for root in follows) else located(place, {})
 
 
 def _settings(config: str | None, variants: Sequence[str]) -> "Settings":

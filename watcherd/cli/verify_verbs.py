@@ -123,14 +123,16 @@ def _findings(ledger: "Ledger", paths: Sequence[str], output: _Output, *, deep: 
 
 def _entries(ledger: "Ledger", paths: Sequence[str]) -> "Iterator[tuple[Entry, bytes, Names]]":
     """The finished sources at and below some paths, or all; each with its root's path and names."""
-    from watcherd.daemon.roots.layouts import recorded_names  # noqa: PLC0415 - not for --help
+    from watcherd.cli.holding import links_of, located  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.roots.layouts import recorded_names  # noqa: PLC0415 - as above
     from watcherd.daemon.verbs.places import locate  # noqa: PLC0415 - as above
     from watcherd.model import Source  # noqa: PLC0415 - as above
 
     roots = ledger.roots()
     places = [Source(root, b"") for root in roots]
     if paths:
-        found = [(path, locate(os.fsencode(os.path.realpath(path)), roots)) for path in paths]
+        links = links_of(ledger)
+        found = [(path, locate(os.fsencode(located(path, links)), roots)) for path in paths]
         unknown = [path for path, place in found if place is None]
         if unknown:
             raise Stop(Exit.FAILED, f"{unknown[0]} is not below any folder that was watched or scanned")
