@@ -221,6 +221,30 @@ def test_a_configuration_that_is_wrong_fails_with_its_line(tmp_path: Path, capsy
     assert check["mend"] == f"watcherd config check {file}"
 
 
+@pytest.mark.parametrize(
+    ("roots_of", "says"),
+    [
+        (["photos", "photos/deep"], "lies inside the root"),
+        (["photos", "link"], "is the same folder as"),
+        (["."], "holds the state directory"),
+        (["never there"], "does not exist"),
+        (["a file"], "is not a folder"),
+    ],
+)
+def test_folders_that_a_run_would_refuse_fail_here_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], roots_of: list[str], says: str
+) -> None:
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos")
+    (tmp_path / "a file").touch()
+    watched = [argument for name in roots_of for argument in ("--watch", str(tmp_path / name))]
+    code, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), *watched, "--json")
+    check = next(one for one in json.loads(out)["checks"] if one["check"] == "configuration")
+    assert (code, check["result"]) == (1, "fail")
+    assert says in check["detail"]
+    assert "--watch" in check["mend"]
+
+
 def test_a_root_is_told_with_its_kind_and_room(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out = doctor(capsys, "--state-dir", str(tmp_path / "state"), "--watch", str(tmp_path), "--json")
     check = json.loads(out)["checks"][-1]
@@ -231,6 +255,9 @@ def test_a_root_is_told_with_its_kind_and_room(tmp_path: Path, capsys: pytest.Ca
 def test_a_root_that_is_not_there_or_is_anothers_fails(tmp_path: Path) -> None:
     (missing,) = roots((RootSettings(path=str(tmp_path / "none")),), in_use=False)
     assert (missing.finding, missing.mend.split(",")[0]) == (Finding.FAIL, f"mkdir -p {tmp_path}/none")
+    (tmp_path / "file").touch()
+    (no_folder,) = roots((RootSettings(path=str(tmp_path / "file")),), in_use=False)
+    assert (no_folder.finding, "mkdir" in no_folder.mend) == (Finding.FAIL, False)
     with claim(os.fsencode(tmp_path)):
         (taken,) = roots((RootSettings(path=str(tmp_path)),), in_use=False)
         (ours,) = roots((RootSettings(path=str(tmp_path)),), in_use=True)

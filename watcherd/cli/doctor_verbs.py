@@ -28,11 +28,14 @@ def doctor(config: str | None, watch: Sequence[str], state_dir: str | None, *, a
 
     Exit code 1 if a check fails; what only could be better is a warning.
     """
-    from watcherd.daemon.doctor.check import Finding  # noqa: PLC0415 - not for --help
+    from watcherd.cli.holding import seen_mirrors, seen_roots  # noqa: PLC0415 - not for --help
+    from watcherd.daemon.doctor.check import Finding  # noqa: PLC0415 - as above
     from watcherd.daemon.doctor.checks import checks  # noqa: PLC0415 - as above
 
     made = []
-    for number, check in enumerate(checks(state_directory(state_dir), config, watch), start=1):
+    folder = state_directory(state_dir)
+    seen = seen_roots(folder) | seen_mirrors(folder)
+    for number, check in enumerate(checks(folder, config, watch, seen=seen), start=1):
         made.append(check)
         if not as_json:
             click.echo(_text(number, check))

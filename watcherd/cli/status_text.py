@@ -128,7 +128,7 @@ def _queue(daemon: Told) -> str:
 def _pace(daemon: Told) -> str:
     pace = daemon["pace"]
     if not pace["left"]:
-        return "pace: nothing is left to do"
+        return "pace: nothing is queued" if daemon["settling"] else "pace: nothing is left to do"
     left_s = pace["time_left_s"]
     left = f"about {length(left_s)}" if left_s is not None else "nothing has ended in the last minutes"
     return f"pace: {pace['per_s']:.1f} a second; {pace['left']:,} left: {left}"

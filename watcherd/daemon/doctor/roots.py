@@ -24,14 +24,13 @@ def roots(settings: tuple[RootSettings, ...], *, in_use: bool) -> Iterator[Check
 def _root(root: RootSettings, *, in_use: bool) -> Check:
     name, quoted = f"root {root.path}", shlex.quote(root.path)
     if not os.path.isdir(root.path):
-        detail, mend = (
-            "it is not there, or no folder; it is waited for",
-            f"mkdir -p {quoted}, or mount what belongs there",
-        )
+        detail, mend = "it is not there", f"mkdir -p {quoted}, or mount what belongs there"
+        if os.path.lexists(root.path):
+            detail, mend = "it is no folder", f"ls -ld {quoted}, and name the folder that is meant"
         return Check(name=name, finding=Finding.FAIL, detail=detail, mend=mend)
     target = root.mirror if root.layout is LayoutKind.MIRROR else root.path
     if not os.path.isdir(target):
-        detail = f"its mirror {target} is not there, or no folder; it is waited for"
+        detail = f"its mirror {target} is not there, or no folder"
         return Check(name=name, finding=Finding.FAIL, detail=detail, mend=f"mount {shlex.quote(target)}")
     try:
         there = mounts.file_system_of(os.fsencode(root.path))

@@ -48,7 +48,8 @@ def open_files(roots: int, limit: int | None = None) -> Check:
         return Check(
             name="open files", finding=Finding.OK, detail=f"{limit:,} may be open, about {needed:,} are needed"
         )
-    mend = f"set LimitNOFILE={max(4096, needed * 2)} in the unit (systemctl edit watcherd)"
+    enough = max(4096, needed * 2)
+    mend = f"ulimit -n {enough}; in a unit LimitNOFILE={enough} (systemctl edit watcherd)"
     detail = f"only {limit:,} may be open, and about {needed:,} are needed for {roots} roots"
     return Check(name="open files", finding=Finding.FAIL, detail=detail, mend=mend)
 
