@@ -94,6 +94,7 @@ class Shell:
             socket_path=parts.state.metrics,
             post=parts.inbox.post,
             last_read=lambda: self._reloads.last,
+            is_stalled=lambda: loop.stall is not None,
         )
         self._stack.callback(exposure.close)
         loop.watch_anew = self._vigil.watch
@@ -109,7 +110,7 @@ class Shell:
         parts.duties += [exposure, verbs, upkeep]
         flush = _Flush(control)
         parts.duties.append(flush)  # last, so that what the others said goes out in the same pass
-        loop.vital = [self._service, self._ending, flush]
+        loop.vital = [self._service, self._ending, exposure, flush]
 
     def serve(self) -> str | None:
         """Watch and work until the end; what made it fail, if anything did."""

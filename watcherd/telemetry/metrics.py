@@ -97,6 +97,7 @@ METRICS: Mapping[str, Metric] = _table(
     # --------------------------------------------------------------------------------------------- the ledger, itself
     (_G, "watcherd_ledger_sources", "root state", "Sources that the ledger knows, by state."),
     (_G, "watcherd_ledger_size_bytes", "", "Size of the ledger's file."),
+    (_G, "watcherd_ledger_writable", "", "1; 0 while nothing is done because the ledger's disk is full."),
     (_G, "watcherd_config_last_reload_successful", "", "1 while what was read last is in force, 0 after a bad reload."),
     (_G, "watcherd_config_last_reload_timestamp_seconds", "", "When the configuration was read last."),
     (_N, "watcherd_build_info", "version python pillow pyvips", "What runs here."),

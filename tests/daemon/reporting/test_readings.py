@@ -117,3 +117,17 @@ FIGURES = {
 def test_what_operators_ask_for_has_a_metric_with_these_labels() -> None:
     assert {what: (METRICS[name].name, *METRICS[name].labels) for what, (name, *_) in FIGURES.items()} == FIGURES
     assert METRICS["watcherd_stage_seconds"].kind is MetricKind.HISTOGRAM
+
+
+def test_a_stall_is_seen(world: World) -> None:
+    def writable(*, is_stalled: bool) -> float | Distribution:
+        moment = Moment(now=world.now, wall_s=START_S + world.now)
+        made = readings(world.core, moment, resident_bytes=0, started_at_s=1.0, is_stalled=is_stalled)
+        return next(reading.value for reading in made if reading.name == "watcherd_ledger_writable")
+
+    assert (writable(is_stalled=False), writable(is_stalled=True)) == (1.0, 0.0)
+
+
+def test_an_end_for_want_of_memory_or_threads_is_growth_from_the_first_one_on(world: World) -> None:
+    made = of(world)
+    assert [made["watcherd_worker_ends_total", cause] for cause in ("out of memory", "no thread")] == [0, 0]

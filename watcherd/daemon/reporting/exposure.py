@@ -42,7 +42,8 @@ class Scrape:
 class Exposure:
     """What others can read the figures from.
 
-    `post` leaves word for the loop, from any thread; `last_read` says how the last reload ended.
+    `post` leaves word for the loop, from any thread; `last_read` says how the last reload ended, `is_stalled` whether
+    the ledger cannot be written just now.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Exposure:
         socket_path: str,
         post: Callable[[object], None],
         last_read: Callable[[], LastReload | None],
+        is_stalled: Callable[[], bool],
     ) -> None:
         self._core = core
         self._last_read = last_read
+        self._is_stalled = is_stalled
         self._workers = workers
         self._post = post
         self._started_at_s = time.time()
@@ -111,6 +114,7 @@ class Exposure:
             resident_bytes=resident_bytes(self._workers),
             started_at_s=self._started_at_s,
             last_read=self._last_read(),
+            is_stalled=self._is_stalled(),
         )
 
     def _look_at(self, file: TextFile) -> None:

@@ -18,6 +18,7 @@ from watcherd.daemon.core import Core
 from watcherd.daemon.effects import Moment
 from watcherd.daemon.reload.reloads import LastReload
 from watcherd.model import JobClass, Outcome, Reason, State
+from watcherd.pool.orders import NO_THREAD, OUT_OF_MEMORY
 from watcherd.pool.slots import Busy, Idle, Resting, Starting, Stopping
 from watcherd.telemetry.metrics import Reading
 from watcherd.watch.modes import Mode
@@ -40,18 +41,25 @@ _UNENDED = {(kind.__name__.lower(), ""): 0 for kind in get_args(Outcome)} | {
 }
 """Attempts of each kind before the first one. What begins with its first event does not grow by it (`increase`)."""
 
-_DEATHS = ("SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "exit 1")
+_DEATHS = ("SIGABRT", "SIGBUS", "SIGKILL", "SIGSEGV", "exit 1", NO_THREAD, OUT_OF_MEMORY)
 """How workers come to harm."""
 
 _WORKER_STATES = (Starting, Idle, Resting, Busy, Stopping)
 
 
 def readings(
-    core: Core, moment: Moment, *, resident_bytes: int, started_at_s: float, last_read: LastReload | None = None
+    core: Core,
+    moment: Moment,
+    *,
+    resident_bytes: int,
+    started_at_s: float,
+    last_read: LastReload | None = None,
+    is_stalled: bool = False,
 ) -> list[Reading]:
     """All readings. `resident_bytes` is the memory of all workers, `started_at_s` the wall clock at the start.
 
-    `last_read`: how the last reload ended; None: the configuration was read at the start.
+    `last_read`: how the last reload ended; None: the configuration was read at the start. `is_stalled`: whether the
+    ledger cannot be written.
     """
     last = last_read or LastReload(at_s=started_at_s)
     return [
@@ -61,6 +69,7 @@ def readings(
         Reading(name="watcherd_workers_resident_bytes", value=resident_bytes),
         *_watching(core, started_at_s),
         *_ledger(core),
+        Reading(name="watcherd_ledger_writable", value=float(not is_stalled)),
         Reading(name="watcherd_config_last_reload_successful", value=float(not last.errors)),
         Reading(name="watcherd_config_last_reload_timestamp_seconds", value=last.at_s),
         Reading(name="watcherd_build_info", labels=_build()),
