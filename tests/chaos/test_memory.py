@@ -4,6 +4,7 @@ The limit is a cgroup's where one can be made (as root), and a budget from the c
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -105,9 +106,11 @@ def test_giants_among_many_small_ones_are_done_or_refused_with_the_number(
 def test_two_giants_on_two_workers_do_not_hold_a_thousand_small_ones(watched: Path, daemon_at: Daemons) -> None:
     data = [giant(n, (9000, 7000)) for n in range(2)]
     daemon = daemon_at(watched, config='[pool]\nworkers = 2\nmemory_bytes = "500MiB"\n').start()
+    daemon.signal(signal.SIGSTOP)  # it hears of all of them at once, however long they take to be written
     for number, content in enumerate(data):
         put(watched / f"giant{number}.jpg", content)
     fill(watched, 1_000)
+    daemon.signal(signal.SIGCONT)
     counts = daemon.rested(sources=1_002, within_s=200)
     assert counts["done"] == 1_002
     order = [Path(line["source"]).name for line in daemon.lines("job.done")]

@@ -28,7 +28,7 @@ def test_an_idle_daemon_does_next_to_nothing(plain_daemon: Daemon) -> None:
     daemon.start().rested(sources=0)
     rest = daemon.rest(REST_S)
     print(rest)
-    assert rest.main_wakeups <= 3
+    assert rest.main_wakeups < rest.seconds, "it wakes less than once a second"
     assert rest.all_wakeups <= 12
     assert rest.cpu_s <= 0.05
 
@@ -50,7 +50,8 @@ def test_photos_are_rendered_once_and_never_again(watched: Path, plain_daemon: D
 
     rest = daemon.rest(REST_S)
     print(rest)
-    assert (rest.main_wakeups <= 3, rest.cpu_s <= 0.05) == (True, True)
+    assert rest.main_wakeups < rest.seconds, "it wakes less than once a second"
+    assert rest.cpu_s <= 0.05
 
     assert daemon.stop() == 0
     daemon.start().rested(sources=count)
