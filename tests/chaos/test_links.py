@@ -98,7 +98,7 @@ def test_what_links_lead_to_is_done_once_and_loops_end(
     all_right(watched, linking, sources=3 * MANY + 2)
     assert {line["link"] for line in linking.lines("link.left")} == {*left, "album/deep/back", "album/home"}
     told = linking.status()["daemon"]["roots"][str(watched)]
-    assert (set(told["links_left"]), told["mode"]) == ({*left, "album/deep/back", "album/home"}, "hybrid")
+    assert (set(told["links_left"]), told["mode"]) == ({*left, "album/deep/back", "album/home"}, "native")
     assert derivatives(watched) == of("linked.jpg")
     assert derivatives(album) == {name for n in range(MANY) for name in of(f"p{n:06d}.jpg")}
     assert decodes(linking) == 3 * MANY + 1, "one content has two names"
@@ -157,6 +157,43 @@ def test_links_that_are_made_bent_and_removed_are_sources_that_come_change_and_g
     eventually(lambda: linking.at_rest(0) == {**linking.status()["sources"], "done": 2 * MANY}, within_s=30, what="all")
     assert set(os.listdir(place / "outside" / "third")) == there, "behind the link nothing was removed"
     assert len(os.listdir(other)) == 6, "nor there: two pictures, and what was made of them"
+
+
+@pytest.mark.timeout(180)
+def test_behind_a_link_to_a_folder_events_tell_of_what_is_new(
+    place: Path, watched: Path, album: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    fill(place / "outside" / "other", 1, first=700)
+    daemon = daemon_at(config=following(watched).replace("scan_interval_s = 1\n", "")).start()
+    daemon.rested(sources=2 * MANY)
+    native(daemon, watched)
+    before = len(whole_scans(daemon))
+    put(album / "deep" / "new.jpg", jpeg(600))
+    fill(album / "new", MANY, first=610)
+    (watched / "other").symlink_to(place / "outside" / "other")
+    daemon.wait_for("job.done", within_s=20, where=lambda line: line["source"].endswith("other/p000700.jpg"))
+    native(daemon, watched)
+    put(place / "outside" / "other" / "later.jpg", jpeg(720))
+    all_right(watched, daemon, sources=3 * MANY + 3)
+    (album / "deep" / "new.jpg").unlink()
+    eventually(lambda: not {*derivatives(album / "deep")} & of("new.jpg"), within_s=20, what="it went")
+    (watched / "other").unlink()
+    shutil.rmtree(album / "new")
+    eventually(lambda: daemon.at_rest(0) == {**daemon.status()["sources"], "done": 2 * MANY}, within_s=30, what="all")
+    assert len(whole_scans(daemon)) == before, "no comparison of the whole was needed"
+    album.rename(place / "outside" / "moved")
+    (place / "outside" / "moved").rename(album)
+    put(album / "last.jpg", jpeg(730))
+    all_right(watched, daemon, sources=2 * MANY + 1)
+
+
+def native(daemon: Daemon, watched: Path) -> None:
+    """Wait until all of it is watched."""
+
+    def is_watched() -> bool:
+        return bool(daemon.status()["daemon"]["roots"][str(watched)]["mode"] == "native")
+
+    eventually(is_watched, within_s=30, what="all is watched", every_s=0.3)
 
 
 def bend(link: Path, target: Path) -> None:
@@ -369,3 +406,27 @@ def test_files_behind_links_are_asked_for_by_either_path(
     assert verified.returncode == 0, verified.stderr
     assert list(audit(watched, linking.state, over_links=True).problems) == []
     assert command("status", "--json", "--state-dir", linking.state).stdout.count(os.fspath(place / "outside")) == 0
+
+
+@pytest.mark.timeout(180)
+def test_links_that_are_not_followed_any_more_lose_nothing_and_may_be_followed_again(
+    place: Path, watched: Path, album: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    mirror = place / "mirror"
+    mirror.mkdir()
+    (watched / "one.jpg").symlink_to(album / "p000001.jpg")
+    put(watched / "real.jpg", jpeg(750))
+    on = following(watched, 'layout = "mirror"', f'mirror = "{mirror}"')
+    daemon = daemon_at(config=on).start()
+    assert daemon.rested(sources=2 * MANY + 2)["done"] == 2 * MANY + 2
+    made, files = decodes(daemon), sorted(mirror.rglob("*"))
+    for text in (on.replace("follow_symlinks = true", "follow_symlinks = false"), on):
+        (daemon.folder / "watcherd.toml").write_text(text)
+        reloaded = command("reload", "--state-dir", daemon.state)
+        assert reloaded.returncode == 0, reloaded.stderr
+        touched = jpeg(751 + len(text))
+        put(album / "p000002.jpg", touched)
+        scanned_whole(daemon, 4)
+        daemon.rested(sources=2 * MANY + 2)
+        assert (sorted(mirror.rglob("*")), daemon.lines("source.gone")) == (files, [])
+    eventually(lambda: decodes(daemon) == made + 1, within_s=30, what="what has changed meanwhile is done")

@@ -38,7 +38,7 @@ from watcherd.settings import Settings
 from watcherd.telemetry import notify
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.hands.hands import Salvaged, Synced, Touched
-from watcherd.watch.reports import Coverage, Felt, WatchFailed, Watching
+from watcherd.watch.reports import Coverage, Felt, OfLink, WatchFailed, Watching
 
 log = get_logger()
 
@@ -99,7 +99,7 @@ class Shell:
         self._stack.callback(exposure.close)
         loop.watch_anew = self._vigil.watch
         parts.core.scans.on_ended = self._vigil.scanned
-        for kind in (Watching, WatchFailed, Coverage, Felt, Touched):
+        for kind in (Watching, WatchFailed, Coverage, Felt, Touched, OfLink):
             loop.handle(kind, self._vigil.told)
         loop.handle(Synced, self._safety.synced)
         loop.handle(Salvaged, self._safety.salvaged)

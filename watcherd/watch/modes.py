@@ -36,7 +36,7 @@ class Evidence:
     """What is known of a root's events.
 
     `is_watched`: its observer has its watches. `folders` and `watches`: how many there are, 0 where not counted;
-    `trouble`: why it cannot be watched; `links`: how many links to folders are followed, in which nobody watches.
+    `trouble`: why it cannot be watched; `links`: how many followed links lead to folders that are not watched.
     """
 
     network: bool = False

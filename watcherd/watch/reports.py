@@ -135,6 +135,15 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfLink:
+    """What the observer of a folder says of itself that is a root's over a link."""
+
+    root: int
+    link: bytes
+    said: "Watching | WatchFailed | Coverage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Felt:
     """The event of a file that was made for a test has arrived."""
 

@@ -279,10 +279,10 @@ def led(world: World) -> World:
 
 
 def test_what_a_link_led_to_is_away_until_a_scan_has_seen_it_again(led: World) -> None:
-    assert led.core.conditions.points.links_followed(led.root) == [b"card"]
+    assert led.core.conditions.points.links_followed(led.root) == {b"card": b"/media/stick/dcim"}
     seen(led, LINKED, is_there=False)
     assert led.core.conditions.points.away(led.root) == [b"card"]
-    assert led.core.conditions.points.links_followed(led.root) == []
+    assert led.core.conditions.points.links_followed(led.root) == {}
     del led.disk[PATH]
     led.tell(ChangeKind.DELETED, PATH)
     led.run(300.0)
@@ -290,6 +290,21 @@ def test_what_a_link_led_to_is_away_until_a_scan_has_seen_it_again(led: World) -
     assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.DONE, None, 2)
     seen(led, LINKED)
     assert led.core.conditions.points.away(led.root) == []
+
+
+def test_where_links_are_not_followed_any_more_nothing_behind_them_is_gone(led: World) -> None:
+    root = led.core.roots[led.root]
+    led.core.roots[led.root] = replace(root, settings=replace(root.settings, follow_symlinks=False))
+    del led.disk[PATH]  # the hands go there no more
+    led.tell(ChangeKind.DELETED, PATH)
+    led.scan(missing=(PATH,))
+    led.run(300.0)
+    entry = led.entry(PATH)
+    assert (entry.state, entry.gone_at_s, len(entry.derivatives)) == (State.DONE, None, 2)
+    led.core.roots[led.root] = root
+    led.tell(ChangeKind.DELETED, PATH)
+    led.run(300.0)
+    assert led.ledger.entry(Source(led.root, PATH)) is None
 
 
 def test_a_change_of_the_mount_that_a_link_leads_to_is_a_scan_and_no_verdict(led: World) -> None:

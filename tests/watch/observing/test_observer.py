@@ -31,7 +31,7 @@ T = TypeVar("T")
 class Watch:
     """An observer under test, and everything that it said."""
 
-    def __init__(self, root: Path, prunes: Callable[[bytes], object] = lambda _: None) -> None:
+    def __init__(self, root: Path, prunes: Callable[[bytes], object] = lambda _: None, at: bytes = b"") -> None:
         self.root = root
         self.said: SimpleQueue[object] = SimpleQueue()
         self.post: Callable[[object], None] = self.said.put
@@ -41,6 +41,7 @@ class Watch:
             post=lambda report: self.post(report),  # noqa: PLW0108  (a test replaces it later)
             on_doubt=self.said.put,
             prunes=prunes,
+            at=at,
         )
 
     def start(self) -> None:
@@ -622,3 +623,45 @@ def drained(queue: "SimpleQueue[object]") -> list[object]:
     while not queue.empty():
         seen.append(queue.get())
     return seen
+
+
+# -- a folder behind a link
+
+
+def test_what_happens_behind_a_link_has_the_path_over_it(root: Path) -> None:
+    asked: list[bytes] = []
+
+    def prunes(path: bytes) -> bool:
+        asked.append(path)
+        return path == b"in/link/private"
+
+    (root / "deep").mkdir()
+    (root / "private").mkdir()
+    with Watch(root, prunes, at=b"in/link") as watch:
+        assert watch.coverage().watches == 2
+        (root / "a.jpg").write_bytes(b"picture")
+        (root / "deep" / "b.jpg").write_bytes(b"picture")
+        (root / "deep" / "b.jpg").rename(root / "c.jpg")
+        (root / "new").mkdir()
+        expected = (
+            change(ChangeKind.CLOSED, b"in/link/a.jpg"),
+            change(ChangeKind.CLOSED, b"in/link/deep/b.jpg"),
+            change(ChangeKind.MOVED, b"in/link/c.jpg", previous=b"in/link/deep/b.jpg"),
+            doubt(DoubtReason.NEW_DIRECTORY, b"in/link/new"),
+        )
+        assert watch.unsaid(*expected) == []
+    assert {b"in/link/deep", b"in/link/private", b"in/link/new"} <= set(asked)
+
+
+def test_that_a_folder_behind_a_link_is_deleted_is_no_doubt_of_the_root(root: Path) -> None:
+    with Watch(root, at=b"link") as watch:
+        root.rmdir()
+        seen = watch.until(doubt(DoubtReason.GONE_DIRECTORY, b"link"))
+        assert doubt(DoubtReason.ROOT_DELETED) not in seen
+
+
+def test_a_full_queue_behind_a_link_is_a_doubt_of_the_link(root: Path) -> None:
+    with Watch(root, at=b"link") as watch:
+        assert watch.observer._reader is not None
+        watch.observer._reader._doubt(DoubtReason.OVERFLOW)
+        assert watch.unsaid(doubt(DoubtReason.OVERFLOW, b"link")) == []

@@ -36,6 +36,7 @@ class MountPoints:
     _mounted: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
     _away: dict[int, set[bytes]] = field(default_factory=dict)
     _left: dict[int, dict[bytes, str]] = field(default_factory=dict)
+    _led: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
 
     def told(self, root: int, table: Iterable[Mount]) -> bool:
         """Take the mount table in; whether another mount than before is below a root, in a folder that counts there.
@@ -43,7 +44,7 @@ class MountPoints:
         What is mounted where a disk is away may be another one: it is away until a scan has seen that it is not.
         """
         known, before = self.ledger.mounts(root), self._mounted.get(root, {})
-        led = linked(known)
+        led = self._led_in(root)
         now, behind = mounts_seen(self.roots[root].path, led, table), _behind(led, table)
         self._mounted[root] = now | behind
         for point in known.keys() - now.keys() - led.keys():
@@ -62,11 +63,11 @@ class MountPoints:
             self._set_away(item.root, item.directory)
             return False
         if not item.identity:
-            self.ledger.set_mount(item.root, item.directory, None)
+            self._set_mount(item.root, item.directory, None)
             self._away.get(item.root, set()).discard(item.directory)
             return False
         if self.ledger.mounts(item.root).get(item.directory) != item.identity:
-            self.ledger.set_mount(item.root, item.directory, item.identity)
+            self._set_mount(item.root, item.directory, item.identity)
         return self._set_there(item.root, item.directory)
 
     def left(self, item: LinkLeft) -> None:
@@ -82,18 +83,30 @@ class MountPoints:
         """The links to folders that are not followed, in a root that follows links, and why."""
         return sorted(self._left.get(root, {}).items())
 
-    def links_followed(self, root: int) -> list[bytes]:
-        """The links to folders that are followed in a root."""
-        return sorted(linked(self.ledger.mounts(root)).keys() - self._away.get(root, set()))
+    def links_followed(self, root: int) -> dict[bytes, bytes]:
+        """The links to folders that are followed in a root, and where they lead."""
+        if not self.roots[root].settings.follow_symlinks:
+            return {}
+        away = self._away.get(root, set())
+        return {link: target for link, target in self._led_in(root).items() if point_of(link, away) is None}
 
     def is_link(self, source: Source) -> bool:
         """Whether a path is that of a link to a folder which was followed."""
-        return source.path in linked(self.ledger.mounts(source.root))
+        return source.path in self._led_in(source.root)
+
+    def _led_in(self, root: int) -> dict[bytes, bytes]:
+        """The links that the ledger knows of a root, which is asked once."""
+        if root not in self._led:
+            self._led[root] = linked(self.ledger.mounts(root))
+        return self._led[root]
 
     def is_away(self, source: Source) -> bool:
-        """Whether a source is on a disk that is not there."""
+        """Whether a source is on a disk that is not there, or behind a link in a root that follows none any more."""
         away = self._away.get(source.root)
-        return bool(away) and point_of(source.path, away or ()) is not None
+        if away and point_of(source.path, away) is not None:
+            return True
+        root, led = self.roots.get(source.root), self._led_in(source.root)
+        return bool(led and root and not root.settings.follow_symlinks) and point_of(source.path, led) is not None
 
     def away(self, root: int) -> list[bytes]:
         """The folders of a root whose disks are not there."""
@@ -104,6 +117,7 @@ class MountPoints:
         self._mounted.pop(root, None)
         self._away.pop(root, None)
         self._left.pop(root, None)
+        self._led.pop(root, None)
 
     def _counts(self, root: int, point: bytes) -> bool:
         """Whether a folder is not ignored by the root's settings. Containers come and go in many that are."""
@@ -116,8 +130,12 @@ class MountPoints:
         if is_anything_known(self.ledger, root, point):
             self._set_away(root, point)
         else:
-            self.ledger.set_mount(root, point, None)
+            self._set_mount(root, point, None)
             self._away.get(root, set()).discard(point)
+
+    def _set_mount(self, root: int, directory: bytes, identity: str | None) -> None:
+        self.ledger.set_mount(root, directory, identity)
+        self._led.pop(root, None)
 
     def _set_away(self, root: int, point: bytes) -> None:
         away = self._away.setdefault(root, set())

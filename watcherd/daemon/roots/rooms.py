@@ -27,6 +27,7 @@ from watcherd.watch.hands.hands import Hands, Place
 from watcherd.watch.ignore import compile_globs, prunes, why_ignored
 from watcherd.watch.linking import Links
 from watcherd.watch.observing.observer import Observer
+from watcherd.watch.reports import Coverage, OfLink, WatchFailed, Watching
 from watcherd.watch.scanning.compare import Wanted
 from watcherd.watch.scanning.scanner import Request, Scanner
 from watcherd.watch.selection import Selection
@@ -106,6 +107,16 @@ class RootRooms:
         root = self.root
         post = self._house.post
         return Observer(root.number, root.path, post=post, on_doubt=post, prunes=self.prunes)
+
+    def link_observer(self, link: bytes, target: bytes) -> Observer:
+        """A new observer of the folder that a link leads to, not started yet."""
+        root, post = self.root.number, self._house.post
+
+        def say(report: object) -> None:
+            is_own = isinstance(report, Watching | WatchFailed | Coverage)
+            post(OfLink(root=root, link=link, said=report) if is_own else report)  # type: ignore[arg-type]
+
+        return Observer(root, target, post=say, on_doubt=post, prunes=self.prunes, at=link)
 
     def temporary_name(self, random: str) -> bytes:
         """A name for a temporary file of ours; `random`: 12 hex digits."""

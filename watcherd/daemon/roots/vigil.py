@@ -15,6 +15,7 @@ from itertools import count
 
 from watcherd.daemon.core import Core
 from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment
+from watcherd.daemon.roots.linkwatch import LinkWatch
 from watcherd.daemon.roots.rooms import RootRooms
 from watcherd.settings import ModeWanted
 from watcherd.telemetry.log import get_logger
@@ -22,7 +23,17 @@ from watcherd.watch.hands.hands import Touch, Touched
 from watcherd.watch.modes import Choice, Mode, SelfTest, interval_s, limit_to_set
 from watcherd.watch.observing.limits import watch_limit
 from watcherd.watch.observing.observer import Observer
-from watcherd.watch.reports import Coverage, Felt, Manner, ScanEnded, ScanResult, WatchFailed, Watching, WatchTrouble
+from watcherd.watch.reports import (
+    Coverage,
+    Felt,
+    Manner,
+    OfLink,
+    ScanEnded,
+    ScanResult,
+    WatchFailed,
+    Watching,
+    WatchTrouble,
+)
 from watcherd.watch.sweeps import Sweeps
 
 log = get_logger()
@@ -59,9 +70,14 @@ class Vigil:
     carry_out: Callable[[Effect], None]
     watchers: dict[int, _Watcher] = field(default_factory=dict)
     sweeps: Sweeps = field(default_factory=Sweeps)
+    links: LinkWatch = field(init=False)
     _look_at: float = 0.0
     _owed: set[int] = field(default_factory=set)
     _tickets: "count[int]" = field(default_factory=lambda: count(_FIRST_TICKET))
+
+    def __post_init__(self) -> None:
+        """The folders behind links are watched as long as their root is."""
+        self.links = LinkWatch(self.core, self.rooms)
 
     # ---- beginning and end
 
@@ -84,6 +100,7 @@ class Vigil:
         watcher = self.watchers.pop(root, None)
         if watcher is not None:
             watcher.observer.stop()
+        self.links.drop(root)
         self.sweeps.drop(root)
 
     def refit(self, now: float) -> None:
@@ -95,12 +112,17 @@ class Vigil:
         """End the observers, without waiting for a hung one."""
         for watcher in self.watchers.values():
             watcher.observer.stop()
+        self.links.stop()
 
     # ---- what observers and hands say
 
     def told(self, item: object, moment: Moment) -> list[Effect]:
         """Take in what an observer says of itself, or what came of a test's file."""
         root = getattr(item, "root", 0)
+        if isinstance(item, OfLink):
+            effects = self.links.told(item, moment.now)
+            self._learn_of_links(root, moment.now)
+            return effects
         watcher = self.watchers.get(root)
         if watcher is None or root not in self.core.roots:
             return []
@@ -123,8 +145,7 @@ class Vigil:
 
     def scanned(self, item: ScanEnded, moment: Moment) -> None:
         """A scan has ended."""
-        if item.root in self.core.roots and self.core.roots[item.root].settings.follow_symlinks:
-            self._learn(item.root, moment.now, links=len(self.core.conditions.points.links_followed(item.root)))
+        self._look_after_links(item.root, moment.now)
         if item.directory:
             return
         was_full = item.result is ScanResult.COMPLETE and not item.is_quick
@@ -186,6 +207,7 @@ class Vigil:
             self._look_at = moment.now + LOOK_INTERVAL_S
             for root, watcher in self.watchers.items():
                 self._look_after(root, watcher, moment.now)
+                self._look_after_links(root, moment.now)
         tests = (watcher.test_ends_at for watcher in self.watchers.values())
         times = [self._look_at, self.sweeps.next_deadline(), *tests]
         return min((at for at in times if at is not None), default=None)
@@ -235,6 +257,17 @@ class Vigil:
                 told_refused=watcher.told_refused,
             )
             self.watchers[root].observer.start()
+
+    def _look_after_links(self, root: int, now: float) -> None:
+        if root in self.watchers and root in self.core.roots:
+            self.links.look_after(root, now)
+            self._learn_of_links(root, now)
+
+    def _learn_of_links(self, root: int, now: float) -> None:
+        if root in self.core.roots:
+            unwatched = self.links.unwatched(root)
+            if unwatched != self.core.modes.evidence(root).links:
+                self._learn(root, now, links=unwatched)
 
     def _doubt(self, root: int, watcher: _Watcher, reason: str) -> None:
         log.info("root.doubt", root=self.core.roots[root].path, reason=reason)

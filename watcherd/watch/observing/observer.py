@@ -56,6 +56,9 @@ _TROUBLES = {
 }
 
 
+_OF_THE_ROOT = frozenset({DoubtReason.ROOT_DELETED, DoubtReason.UNMOUNTED})
+
+
 # --------------------------------------------------------------------------------------------------------- the machine
 
 
@@ -64,7 +67,8 @@ class Observer:
 
     Both are called from watchdog's threads and must only enqueue. `path` is absolute; a link in its place is refused
     (inotify would watch the link and report nothing). `prunes` says of a folder's path below the root why nothing in it
-    counts: such a tree is not watched.
+    counts: such a tree is not watched. `at`: the link below the root by which the folder at `path` is a part of it;
+    that it is deleted or unmounted is then no doubt of the root.
     """
 
     def __init__(
@@ -75,13 +79,14 @@ class Observer:
         post: Callable[[object], None],
         on_doubt: Callable[[Doubt], None],
         prunes: Callable[[bytes], object] = lambda _: None,
+        at: bytes = b"",
     ) -> None:
-        self._root, self._path = root, path
+        self._root, self._path, self._at = root, path, at
         self._post, self._on_doubt = post, on_doubt
-        self._prunes = prunes
+        self._prunes = (lambda below: prunes(_joined(at, below))) if at else prunes
         self._stopping = threading.Event()
         self._counting = threading.Event()
-        self._handler = _Handler(root, path, self._say, self._doubt, prunes)
+        self._handler = _Handler(root, path, self._say, self._doubt, self._prunes, at)
         self._reader: Reader | None = None
         self._dispatcher: Dispatcher | None = None
         self._beginning = True
@@ -181,7 +186,9 @@ class Observer:
 
     def _doubt(self, why: DoubtReason, path: bytes | None = None, detail: str = "") -> None:
         if not self._stopping.is_set():
-            directory = b"" if path is None else _below(self._path, path)
+            directory = _joined(self._at, b"" if path is None else _below(self._path, path))
+            if self._at and why in _OF_THE_ROOT:
+                why = DoubtReason.GONE_DIRECTORY
             self._on_doubt(Doubt(root=self._root, directory=directory, why=why, detail=detail))
 
 
@@ -195,8 +202,9 @@ class _Handler(FileSystemEventHandler):
         say: Callable[[object], None],
         doubt: Callable[..., None],
         prunes: Callable[[bytes], object],
+        at: bytes,
     ) -> None:
-        self._root, self._path = root, path
+        self._root, self._path, self._at = root, path, at
         self._say, self._doubt, self._prunes = say, doubt, prunes
         self.expected: bytes | None = None
         """The name of a file whose event is waited for."""
@@ -220,7 +228,7 @@ class _Handler(FileSystemEventHandler):
             case FileDeletedEvent():
                 self._report(ChangeKind.DELETED, path)
             case FileMovedEvent():
-                self._report(ChangeKind.MOVED, os.fsencode(event.dest_path), previous=_below(self._path, path))
+                self._report(ChangeKind.MOVED, os.fsencode(event.dest_path), previous=self._source_path(path))
             case DirCreatedEvent():
                 self._doubt_folder(DoubtReason.NEW_DIRECTORY, path)
             case DirDeletedEvent():
@@ -239,7 +247,14 @@ class _Handler(FileSystemEventHandler):
             self._doubt(why, path)
 
     def _report(self, kind: ChangeKind, path: bytes, *, previous: bytes | None = None) -> None:
-        self._say(Change(kind=kind, source=Source(self._root, _below(self._path, path)), previous=previous))
+        self._say(Change(kind=kind, source=Source(self._root, self._source_path(path)), previous=previous))
+
+    def _source_path(self, path: bytes) -> bytes:
+        return _joined(self._at, _below(self._path, path))
+
+
+def _joined(at: bytes, below: bytes) -> bytes:
+    return b"/".join(filter(None, (at, below)))
 
 
 def _below(root: bytes, path: bytes) -> bytes:
