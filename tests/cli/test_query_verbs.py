@@ -1,6 +1,7 @@
 """Queries and wishes without a daemon: what the ledger says, and what a wish leaves in it."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_a_files_status_says_why_it_is_not_done(state: Path, tmp_path: Path) -> 
 
     assert (told["state"], told["reason"]) == ("failed", "read_error")
     assert "watcherd retry" in told["explanation"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ("derivative", "it is a derivative of another file"),
+        ("empty", "it has no content"),
+        ("no_picture", "it is no picture"),
+        ("symlink", "it is no picture (symlink)"),
+    ],
+)
+def test_a_files_status_says_why_it_is_ignored(state: Path, tmp_path: Path, detail: str, expected: str) -> None:
+    with Ledger.open(str(state / "ledger.db")) as ledger:
+        root = ledger.root_id(os.fsencode(tmp_path / "photos"))
+        ledger.record(Entry(source=Source(root, b"other.jpg"), state=State.IGNORED, stamp=STAMP, detail=detail))
+        ledger.commit()
+    told = json.loads(ask(state, "status", str(tmp_path / "photos" / "other.jpg"), "--json").stdout)
+    assert told["explanation"] == expected
 
 
 def test_a_file_that_is_not_known_is_said_to_be_so(state: Path, tmp_path: Path) -> None:

@@ -264,8 +264,22 @@ _MEANINGS = {
 }
 
 
+_NO_SOURCES = {
+    "derivative": "it is a derivative of another file",
+    "empty": "it has no content",
+    "no_picture": "it is no picture",
+    "video": "it is a video: those need an extra decoder: pip install 'watcherd[video]'",
+    "pdf": "it is a PDF: those need an extra decoder: pip install 'watcherd[pdf]'",
+}
+"""Why a source is ignored, where there is a better sentence than the one for all."""
+
+
 def _explanation(entry: "Entry") -> str:
     text = _MEANINGS[entry.state]
+    if entry.gone_at_s is None and entry.state == "ignored" and entry.detail in _NO_SOURCES:
+        return _NO_SOURCES[entry.detail]
+    if entry.reason == "name_taken":
+        text = "it cannot be done as it is; it is tried again when it changes or that name is free"
     if entry.gone_at_s is not None:
         text = "it is not there any more; it will be forgotten unless it comes back"
     why = f"{entry.reason}: {entry.detail}" if entry.detail else entry.reason
