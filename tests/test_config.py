@@ -270,6 +270,10 @@ preset = "larg"
             '[variants.a]\nbox = "40000x"\nformat = "avif"',
             "2: [variants.a] is too large: AVIF ends at 32768 pixels a side",
         ),
+        (
+            "".join(f'[variants.v{number}]\nbox = "9x9"\n' for number in range(201)),
+            "401: [variants.v200] is one too many: there may be 200 variants",
+        ),
         ('[variants."A b"]\nbox = "5x"', '1: "A b" cannot name a variant: a-z, 0-9, "-" and "_", at most 32, not '),
         ('[pool]\n"a\\nb" = 1', '2: unknown key "a\\nb" in [pool]'),
     ],

@@ -12,6 +12,8 @@ from typing import ClassVar
 
 from watcherd.model import PREVIEW, THUMBNAIL, OutputFormat, Variant
 
+MAX_VARIANTS = 200
+"""A worker hands over a source's derivatives at once, each as a descriptor, and the kernel lets 253 go together."""
 WRITING_EXTRAS: Mapping[OutputFormat, tuple[str, str]] = MappingProxyType({OutputFormat.JXL: ("jxl", "pillow_jxl")})
 """Formats that are written by an extra: its name, and the module that it installs."""
 

@@ -52,13 +52,13 @@ def half_a_frame_and_exit(connection: socket.socket) -> None:
 
 def too_many_descriptors(connection: socket.socket) -> None:
     say(connection, ready(()))
-    socket.send_fds(connection, [b"\0"], [sealed(PICTURE)] * 40)
+    socket.send_fds(connection, [b"\0"], [sealed(PICTURE)] * 210)
     rest()
 
 
 def far_too_many_descriptors(connection: socket.socket) -> None:
     say(connection, ready(()))
-    socket.send_fds(connection, [b"\0"], [sealed(PICTURE)] * 200)
+    socket.send_fds(connection, [b"\0"], [sealed(PICTURE)] * 250)
     rest()
 
 

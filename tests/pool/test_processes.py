@@ -206,7 +206,7 @@ def test_workers_die_with_the_process_that_started_them() -> None:
     ("how", "words"),
     [
         ("garbage", "a frame announces"),
-        ("too_many_descriptors", "40 descriptors at once"),
+        ("too_many_descriptors", "210 descriptors at once"),
         ("far_too_many_descriptors", "descriptors at once"),
         ("descriptors_bit_by_bit", "descriptors at once"),
     ],

@@ -38,7 +38,7 @@ from watcherd.naming import Mark
 from watcherd.pool.frames import Identified, grant, parse_from_worker, release
 from watcherd.pool.orders import NO_THREAD
 from watcherd.pool.worker import descriptors_of
-from watcherd.settings import Sandbox
+from watcherd.settings import MAX_VARIANTS, Sandbox
 
 OUTPUTS = tuple(Variant(name=form.value, width=40, height=40, format=form) for form in WRITABLE)
 STARTUP_CPU_S = 0.3
@@ -154,6 +154,15 @@ def test_what_is_identified_and_made_is_what_was_given() -> None:
         assert str(mark).encode() in data
         for descriptor in frame.descriptors:
             os.close(descriptor)
+
+
+def test_as_many_variants_as_there_may_be_are_made_at_once() -> None:
+    many = [replace(THUMBNAIL, name=f"v{number}", width=8 + number) for number in range(MAX_VARIANTS)]
+    with bench() as one:
+        one.start()
+        one.ready()
+        ended, pictures = one.outcome(SOURCES["progressive jpeg"], *many)
+    assert len(pictures) == len(ended.made) == MAX_VARIANTS
 
 
 def test_a_worker_that_is_told_to_let_go_takes_the_next_job() -> None:

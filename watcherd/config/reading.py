@@ -22,7 +22,7 @@ from watcherd.config import hours, rules
 from watcherd.config.source import Place, SourceFile, meant, read
 from watcherd.model import ColourPolicy, Fit, OutputFormat, Variant
 from watcherd.naming import VARIANT_NAME
-from watcherd.settings import WRITING_EXTRAS, LayoutKind, RootSettings, Settings
+from watcherd.settings import MAX_VARIANTS, WRITING_EXTRAS, LayoutKind, RootSettings, Settings
 
 T = TypeVar("T")
 
@@ -127,6 +127,11 @@ def _check_root(source: SourceFile, root: RootSettings, place: Place) -> None:
 def _variants(source: SourceFile) -> dict[str, Variant | None]:
     """Every variant that the file names, in its order; None where it is wrong."""
     given = _table(source, source.document.get("variants", {}), ("variants",))
+    if len(given) > MAX_VARIANTS:
+        excess = list(given)[MAX_VARIANTS]
+        source.report(
+            ("variants", excess), f"[variants.{excess}] is one too many: there may be {MAX_VARIANTS} variants"
+        )
     return {name: _variant(source, name, value) for name, value in given.items()}
 
 

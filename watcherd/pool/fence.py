@@ -14,7 +14,7 @@ import resource
 import signal
 
 from watcherd.pool import landlock, seccomp
-from watcherd.settings import Sandbox
+from watcherd.settings import MAX_VARIANTS, Sandbox
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -25,7 +25,7 @@ MAX_JOB_CPU_S = 3_600
 """The daemon's deadlines are shorter; this one holds as well while the daemon itself stands still."""
 OOM_SCORE = 500
 """A worker is ended for memory before the daemon is, and before most others: its job is tried again (proc(5))."""
-MAX_DESCRIPTORS = 128
+MAX_DESCRIPTORS = 128 + MAX_VARIANTS
 SANDBOX_LAYERS = ("no_new_privileges", "not_dumpable", "landlock", "seccomp")
 
 

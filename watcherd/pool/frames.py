@@ -19,10 +19,10 @@ from functools import cache, lru_cache
 from typing import Any, get_type_hints
 
 from watcherd.model import Failed, Header, Ignored, Incomplete, Reason, Rejected, Rendered, Variant
-from watcherd.settings import LimitSettings
+from watcherd.settings import MAX_VARIANTS, LimitSettings
 
 MAX_BODY_BYTES = 256 * 1024
-MAX_DESCRIPTORS = 32
+MAX_DESCRIPTORS = MAX_VARIANTS
 MAX_TEXT = 500
 _PREFIX = struct.Struct("!IB")
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

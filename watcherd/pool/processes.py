@@ -20,11 +20,12 @@ from dataclasses import dataclass
 
 from watcherd.model import StopReason
 from watcherd.pool.environment import environment
-from watcherd.pool.frames import MAX_TEXT, Decoder, Frame, FrameError, encode
+from watcherd.pool.frames import MAX_DESCRIPTORS, MAX_TEXT, Decoder, Frame, FrameError, encode
 from watcherd.pool.orders import EXIT_NO_THREAD, NO_THREAD
 from watcherd.settings import Sandbox
 
 _READ_BYTES = 64 * 1024
+_DESCRIPTORS_A_READ = MAX_DESCRIPTORS + 32  # so that who sends too many can be told how many
 _MAX_READS = 16
 _STDERR_TAIL_BYTES = 2_000
 _CLOSE_S = 5.0
@@ -157,7 +158,7 @@ class Workers:
         try:
             for _ in range(_MAX_READS):
                 data, descriptors, flags, _ = socket.recv_fds(
-                    worker.connection, _READ_BYTES, 64, socket.MSG_CMSG_CLOEXEC
+                    worker.connection, _READ_BYTES, _DESCRIPTORS_A_READ, socket.MSG_CMSG_CLOEXEC
                 )
                 worker.decoder.feed(data, descriptors)
                 frames.extend(worker.decoder.frames())

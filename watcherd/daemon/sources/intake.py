@@ -15,6 +15,7 @@ from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, Watche
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.reporting.tally import Scope, Tally
 from watcherd.daemon.sources.attempts import Attempts
+from watcherd.daemon.sources.links import other_names
 from watcherd.daemon.sources.moves import Moves
 from watcherd.daemon.sources.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
@@ -47,8 +48,6 @@ _SUSPICIOUS = frozenset({Reason.CRASHED, Reason.TIMED_OUT, Reason.OUT_OF_MEMORY,
 _LOOK_AGAIN_S = 10.0
 """When a source is looked at again that could not be (chosen: soon enough for a permission, seldom for ever)."""
 _LOOKED_CLOSER = frozenset({JobClass.BACKLOG, JobClass.MANUAL})
-_MOST_NAMES = 100
-"""Of one file, that are looked at where one of them was written (chosen: more than backups keep of a file)."""
 _STATS_A_PASS = 2_000
 """How many sources are asked about in one pass (chosen: some 10 ms of a root's hands)."""
 
@@ -279,19 +278,11 @@ class Intake:
                 self._ledger.record(replace(entry, gone_at_s=None))
                 self._departures.returned(entry)
             return []
-        others = self._other_names(stamp, entry)
+        others = other_names(self._ledger, stamp, entry)
         if settled.tolerant or not self.moves.take(source, stamp, entry, job_class, moment):
             self.enqueue(source, stamp, entry, job_class, moment, tolerant=settled.tolerant, reason=reason)
         looks = (self._one(Change(kind=ChangeKind.CREATED, source=other), moment, None) for other in others)
         return [effect for effects in looks for effect in effects]
-
-    def _other_names(self, stamp: Stamp, entry: Entry | None) -> list[Source]:
-        """The other names (hard links) of a file that was written in place: the kernel tells of one name only."""
-        before = entry.stamp if entry is not None else None
-        if entry is None or before is None or stamp.nlink < 2 or before.inode != stamp.inode or before[:2] == stamp[:2]:
-            return []
-        found = self._ledger.same_file(before, limit=_MOST_NAMES)
-        return [other.source for other in found if other.source != entry.source]
 
     def _class_of(self, settled: Settled, entry: Entry | None) -> tuple[JobClass | None, Reason | None]:
         """The class of the job to be done, and its reason where that is kept; None where nothing needs doing."""
