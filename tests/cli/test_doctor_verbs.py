@@ -113,7 +113,7 @@ def test_layers_that_are_missing_are_a_warning() -> None:
         (8_192, 128, 100, Finding.WARN, "sysctl fs.inotify.max_user_watches=1048576"),
         (70_000, 128, 65_000, Finding.WARN, "sysctl fs.inotify.max_user_watches=1048576"),
         (524_288, 128, 2_000_000, Finding.FAIL, "sysctl fs.inotify.max_user_watches=3000000"),
-        (524_288, 16, 10, Finding.WARN, "sysctl fs.inotify.max_user_instances=1024"),
+        (524_288, 16, 10, Finding.WARN, "sysctl fs.inotify.max_user_instances=1025"),
     ],
 )
 def test_watches_must_do_for_all_folders(
@@ -125,12 +125,19 @@ def test_watches_must_do_for_all_folders(
         ("max_queued_events", 16384),
     ):
         (tmp_path / name).write_text(f"{number}\n")
-    check = system.inotify(folders, f"{tmp_path}/")
+    check = system.inotify(folders, 1, f"{tmp_path}/")
     assert (check.finding, check.mend) == (finding, mend)
 
 
+def test_each_root_takes_an_instance(tmp_path: Path) -> None:
+    for name, number in (("max_user_watches", 524_288), ("max_user_instances", 128), ("max_queued_events", 16384)):
+        (tmp_path / name).write_text(f"{number}\n")
+    check = system.inotify(500, 500, f"{tmp_path}/")
+    assert (check.finding, check.mend) == (Finding.WARN, "sysctl fs.inotify.max_user_instances=1524")
+
+
 def test_a_system_without_inotify_fails(tmp_path: Path) -> None:
-    assert system.inotify(1, f"{tmp_path}/").finding is Finding.FAIL
+    assert system.inotify(1, 1, f"{tmp_path}/").finding is Finding.FAIL
 
 
 def test_a_state_directory_that_is_a_file_fails(tmp_path: Path) -> None:

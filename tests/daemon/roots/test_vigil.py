@@ -183,8 +183,11 @@ def test_a_root_that_is_set_to_scan_has_no_observer_and_is_swept_at_its_own_dist
     assert bench.wait(0.2).sweeps() == [Manner.QUICK_SWEEP]
 
 
-def test_a_root_that_cannot_be_watched_is_scanned_with_the_reason(bench: Bench) -> None:
-    bench.begin().tell(WatchFailed(root=bench.root, why=WatchTrouble.INSTANCE_LIMIT, detail=""))
+def test_a_root_that_cannot_be_watched_is_scanned_with_the_reason(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.begin().tell(WatchFailed(root=bench.root, why=WatchTrouble.INSTANCE_LIMIT, detail="OSError"))
+    assert "each root takes one: sysctl fs.inotify.max_user_instances=1025" in capsys.readouterr().err
     choice = bench.world.core.modes.choice(bench.root)
     assert (choice.mode, "instance_limit" in choice.reason) == (Mode.SCAN, True)
     assert bench.sweeps() == [Manner.SWEEP]

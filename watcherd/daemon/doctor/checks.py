@@ -25,7 +25,7 @@ def checks(
     yield said
     yield system.environment()
     folders = state.folders_of((root.path for root in settings.roots), state.known_folders(folder))
-    yield system.inotify(folders)
+    yield system.inotify(folders, len(settings.roots))
     yield system.open_files(len(settings.roots))
     yield system.clock(StateDirectory(folder).ledger)
     yield state.state_directory(folder)

@@ -17,8 +17,8 @@ _FILES_OF_THE_DAEMON, _FILES_OF_A_ROOT = 128, 64
 _SLACK_S = 86_400.0
 
 
-def inotify(folders: int, limits: str = _INOTIFY) -> Check:
-    """Whether there are watches for all folders that are known or there, and some more."""
+def inotify(folders: int, roots: int = 1, limits: str = _INOTIFY) -> Check:
+    """Whether there are watches for all folders that are known or there, an instance for each root, and some more."""
     watches, instances = _number(f"{limits}max_user_watches"), _number(f"{limits}max_user_instances")
     queue = _number(f"{limits}max_queued_events")
     if watches is None or instances is None:
@@ -34,8 +34,8 @@ def inotify(folders: int, limits: str = _INOTIFY) -> Check:
         mend = f"sysctl fs.inotify.max_user_watches={max(_MANY_WATCHES, wanted)}"
         finding = Finding.FAIL if watches < folders else Finding.WARN
         return Check(name="inotify", finding=finding, detail=f"few for all of a user's programs: {told}", mend=mend)
-    if instances < _FEW_INSTANCES:
-        mend = f"sysctl fs.inotify.max_user_instances={_MANY_INSTANCES}"
+    if instances < max(_FEW_INSTANCES, roots * 3 // 2):
+        mend = f"sysctl fs.inotify.max_user_instances={_MANY_INSTANCES + roots}"
         return Check(name="inotify", finding=Finding.WARN, detail=f"one instance a root: {told}", mend=mend)
     return Check(name="inotify", finding=Finding.OK, detail=told)
 

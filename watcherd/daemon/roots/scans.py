@@ -32,11 +32,14 @@ from watcherd.watch.reports import (
     Stray,
     WatchFailed,
     Watching,
+    WatchTrouble,
 )
 
 log = get_logger()
 
 _ERRORS_LOGGED = 20
+_SPARE_INSTANCES = 1024
+"""Of inotify, for all other programs of the user."""
 
 
 class Scans:
@@ -157,6 +160,11 @@ class Scans:
                 cause=os.strerror(number),
             )
 
+    def _hint(self, failed: WatchFailed) -> str:
+        if failed.why is not WatchTrouble.INSTANCE_LIMIT:
+            return failed.detail
+        return f"each root takes one: sysctl fs.inotify.max_user_instances={_SPARE_INSTANCES + len(self._roots)}"
+
     def observed(self, item: Doubt | Watching | WatchFailed, moment: Moment) -> list[Effect]:
         """Take in what an observer says of itself."""
         path = self._roots[item.root].path
@@ -167,7 +175,7 @@ class Scans:
                 log.info("root.watching", root=path)
                 return [AskScanner(root=item.root, directory=b"", manner=Manner.SWEEP)]
             case WatchFailed():
-                log.warning("root.unwatchable", root=path, reason=item.why, hint=item.detail)
+                log.warning("root.unwatchable", root=path, reason=item.why, hint=self._hint(item))
                 return [AskScanner(root=item.root, directory=b"", manner=Manner.SWEEP)]
             case Doubt(directory=directory):
                 self._totals.doubts[item.why] += 1
