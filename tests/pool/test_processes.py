@@ -49,7 +49,7 @@ def test_a_worker_says_that_it_is_ready_and_leaves_when_it_is_dismissed() -> Non
 
 
 def test_workers_run_in_the_root_folder_without_what_is_the_daemons_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "CREDENTIALS_DIRECTORY"):
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "CREDENTIALS_DIRECTORY", "VIPS_MAX_COORD"):
         monkeypatch.setenv(name, "/somewhere")
     with bench(**misbehaving("ignores_everything")) as one:
         worker = one.start()
@@ -59,6 +59,7 @@ def test_workers_run_in_the_root_folder_without_what_is_the_daemons_alone(monkey
         assert os.readlink(f"/proc/{worker.pid}/cwd") == "/"
         assert os.getpgid(worker.pid) == worker.pid  # Ctrl-C on the daemon's terminal is the daemon's
         assert names & {b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"LISTEN_FDS", b"CREDENTIALS_DIRECTORY"} == set()
+        assert b"VIPS_MAX_COORD" not in names
         assert b"VIPS_CONCURRENCY" in names
 
 

@@ -15,13 +15,17 @@ _NOT_FOR_WORKERS = (
     "LISTEN_FDS",
     "LISTEN_PID",
     "CREDENTIALS_DIRECTORY",
+    "VIPS_",  # VIPS_MAX_COORD=1000 would make damaged files of all that is larger
 )
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def environment() -> dict[str, str]:
-    """This process's, less what is the daemon's alone. One libvips thread a worker: N workers are already N threads."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_WORKERS}
+    """This process's, less what is the daemon's alone, and what other programs want of libvips.
+
+    One libvips thread a worker: N workers are already N threads.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_WORKERS)}
     path = search_path(inherited.get("PYTHONPATH", ""), _PACKAGES, _site_packages())
     return inherited | {"VIPS_CONCURRENCY": "1", "VIPS_WARNING": "0"} | ({"PYTHONPATH": path} if path else {})
 
