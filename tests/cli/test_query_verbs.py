@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from watcherd.cli import watcherd
-from watcherd.cli.exits import Exit
+from watcherd.cli.exits import Exit, Stop
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, JobClass, Reason, Source, Stamp, State, Verdict
 
@@ -93,10 +93,43 @@ def test_a_files_status_says_why_it_is_ignored(state: Path, tmp_path: Path, deta
 
 
 def test_a_file_that_is_not_known_is_said_to_be_so(state: Path, tmp_path: Path) -> None:
-    result = ask(state, "status", str(tmp_path / "photos" / "never.jpg"))
+    (tmp_path / "photos" / "never.jpg").touch()
+    assert "it was never seen" in said(state, tmp_path / "photos" / "never.jpg")
 
-    assert result.exception is not None
-    assert "it was never seen" in str(result.exception.format_message())  # type: ignore[attr-defined]
+
+def said(state: Path, file: Path) -> str:
+    result = ask(state, "status", str(file))
+    assert isinstance(result.exception, Stop)
+    return result.exception.message
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nothing.jpg", "there is no such file"),
+        (".hidden/a.jpg", "is a hidden one"),
+        ("a.jpg.part", "is that of an unfinished upload"),
+        ("Thumbs.db", "what systems leave behind"),
+        ("left/out.jpg", "a .watcherdignore leaves it out"),
+        ("link.jpg", "it is a symbolic link"),
+        ("folder", "it is a folder"),
+        ("done.jpg.thumbnail.jpg", "it has the name of a derivative of done.jpg"),
+        ("../outside.jpg", "it is not below any folder"),
+    ],
+)
+def test_a_file_that_will_not_be_known_is_told_why(state: Path, tmp_path: Path, name: str, expected: str) -> None:
+    with Ledger.open(str(state / "ledger.db")) as ledger:
+        ledger.note_variants([("thumbnail", "jpg")])
+        ledger.commit()
+    photos = tmp_path / "photos"
+    (photos / ".hidden").mkdir()
+    (photos / "left").mkdir()
+    (photos / "folder").mkdir()
+    (photos / ".watcherdignore").write_text("left/\n")
+    for file in (".hidden/a.jpg", "a.jpg.part", "Thumbs.db", "left/out.jpg", "done.jpg.thumbnail.jpg"):
+        (photos / file).touch()
+    (photos / "link.jpg").symlink_to("done.jpg")
+    assert expected in said(state, photos / name)
 
 
 def test_the_queue_belongs_to_a_running_daemon(state: Path) -> None:

@@ -13,6 +13,7 @@ from watcherd.cli.asking import answer_of, safe
 from watcherd.cli.exits import Exit, Stop
 from watcherd.cli.options import NAME, json_option, state_dir_option, state_directory
 from watcherd.cli.status_text import follow, overall_text, queue_text
+from watcherd.cli.unknown import why_unknown
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
@@ -142,8 +143,7 @@ def _entry(ledger: "Ledger", path: str) -> "Entry":
     source = locate(os.fsencode(path), ledger.roots())
     entry = ledger.entry(source) if source is not None else None
     if entry is None:
-        where = "it is not below any folder that was watched or scanned" if source is None else "it was never seen"
-        raise Stop(Exit.FAILED, f"the ledger knows nothing of {path}: {where}")
+        raise Stop(Exit.FAILED, f"the ledger knows nothing of {safe(path)}: {why_unknown(ledger, path, source)}")
     return entry
 
 
