@@ -243,13 +243,13 @@ class _reporter:  # noqa: N801  reads as a verb at its use
             from rich.console import Console  # noqa: PLC0415 - as above
 
             self._bar = progress.Progress(
-                progress.TextColumn("{task.completed} of {task.total} sources"),
+                progress.TextColumn("{task.fields[done]}"),
                 progress.BarColumn(),
                 progress.TextColumn("{task.fields[rate]}"),
                 progress.TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task("scan", total=None, rate="")
+            self._task = self._bar.add_task("scan", total=None, done="looking", rate="")
             self._bar.start()
         return self._report
 
@@ -262,7 +262,8 @@ class _reporter:  # noqa: N801  reads as a verb at its use
         if self._bar is not None:
             speed = self._bar.tasks[0].speed
             rate = f"{speed:.1f}/s" if speed else ""
-            self._bar.update(self._task, completed=done, total=done + left, rate=rate)
+            said = f"{done:,} of {done + left:,} sources"
+            self._bar.update(self._task, completed=done, total=done + left, done=said, rate=rate)
         elif self._as_json and time.monotonic() - self._said_at >= 1.0:
             self._said_at = time.monotonic()
             click.echo(json.dumps({"message_type": "status", "left": left} | counts))

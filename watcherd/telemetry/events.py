@@ -155,7 +155,7 @@ EVENTS: Mapping[str, Event] = _table(
     (_I, "ledger.opened", "path sources size_bytes schema migrated", "The ledger is open."),
     (_E, "ledger.problem", "path operation cause hint", "The ledger cannot be read or written as it should."),
     (_I, "ledger.writable", "path waited_s", "There is room again: what has waited is written, and the work goes on."),
-    (_W, "log.lost", "lines", "Lines could not be written, because the log's stream refused them."),
+    (_W, "log.lost", "lines", "Lines could not be written, because the log's stream refused them, or nobody read it."),
     (_W, "library.warned", "library text", "A library wrote to Python's own logging."),
 )  # fmt: skip
 """Of each event by its name."""

@@ -27,6 +27,7 @@ import structlog
 from watcherd.model import Source
 from watcherd.settings import LogFormat, LogLevel, LogSettings
 from watcherd.telemetry.events import ALWAYS, EVENTS
+from watcherd.telemetry.outlet import Outlet
 from watcherd.telemetry.repeats import Repeats
 
 Fields = MutableMapping[str, Any]
@@ -178,7 +179,7 @@ def _escaped(text: str) -> str:
 
 
 class _Target:
-    """Where lines go. Whole lines by one system call each, without a buffer that would keep a refused one."""
+    """Where lines go: whole ones, without a buffer that would keep a refused one."""
 
     lost = 0
     is_terminal = False
@@ -187,17 +188,17 @@ class _Target:
     def __init__(self) -> None:
         self._stream: TextIO | None = None
         self._follows_stderr = True
-        self._descriptor: int | None = None
+        self._outlet: Outlet | None = None
         self._unreported = 0
 
     def open(self, stream: TextIO | None) -> None:
         self._follows_stderr = stream is None
         stream = self._stream = stream or sys.stderr
-        self._descriptor = None
+        self._outlet, self.is_terminal, self.is_journal = None, False, False
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            self._descriptor = stream.fileno()
-        self.is_terminal = self._descriptor is not None and os.isatty(self._descriptor)
-        self.is_journal = self._descriptor is not None and _is_journal(self._descriptor)
+            descriptor = stream.fileno()
+            self.is_terminal, self.is_journal = os.isatty(descriptor), _is_journal(descriptor)
+            self._outlet = Outlet(descriptor)
 
     def msg(self, line: str) -> None:
         if self._follows_stderr and self._stream is not sys.stderr:
@@ -215,19 +216,13 @@ class _Target:
         if self._stream is None or self._stream.closed:
             return False
         try:
-            if self._descriptor is None:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-            else:
-                _write_all(self._descriptor, (line + "\n").encode("utf-8", "backslashreplace"))
+            if self._outlet is not None:
+                return self._outlet.write((line + "\n").encode("utf-8", "backslashreplace"))
+            self._stream.write(line + "\n")
+            self._stream.flush()
         except (OSError, ValueError):  # full, gone, or closed
             return False
         return True
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _is_journal(descriptor: int) -> bool:
