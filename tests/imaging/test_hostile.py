@@ -173,6 +173,7 @@ def test_every_limit_holds_for_every_kind_by_its_header(kind: Kind) -> None:
         (FILES["jpeg"] + FILES["png"], Rendering),
         (FILES["png"] + sample_of(Kind.PDF), Rendering),
         (FILES["gif"] + b"/*<script>alert(1)</script>*/", Rendering),
+        (FILES["gif"] + b"more than fits behind the trailer of most GIFs " * 9, Rendering),
         (b"GIF89a;<?php system('x') ?>", Incomplete),
         (b"some words\n" * 50 + sample_of(Kind.PDF), Ignored),
         (b"<html><svg></svg></html>", Ignored),

@@ -44,6 +44,7 @@ _ZEROS = Answer(Ending.ZEROS, f"no end marker, and the last {ZERO_TAIL_BYTES:,} 
 _GIF_END = b"\x00;"
 _PPM_HEADER = re.compile(rb"P([4-6])((?:\s+|\s*#[^\n]*\n)+\d+){2,3}")
 _MAX_PARTS = 200_000
+_MAX_SUB_BLOCKS = 4_000_000  # of up to 255 bytes: more than max_bytes lets through
 _SVG_TAIL_BYTES = 4096
 _PIXEL_BOXES = frozenset((b"mdat", b"idat", b"jp2c", b"jxlc", b"jxlp", b"moof"))
 _DIRECTORY_BOXES = frozenset((b"meta", b"moov", b"jp2h", b"JXL "))
@@ -122,9 +123,42 @@ def _png(data: Content) -> Answer:
 
 
 def _gif(data: Content) -> Answer:
-    if data[-2:] == _GIF_END or data.rfind(_GIF_END, max(0, len(data) - 64)) >= 0:
+    if data[-2:] == _GIF_END or data.rfind(_GIF_END, max(0, len(data) - 64)) >= 0 or _gif_has_trailer(data):
         return _WHOLE
     return Answer(Ending.CUT, "the GIF ends without its trailer")
+
+
+def _gif_has_trailer(data: Content) -> bool:
+    """Whether the blocks (GIF89a, appendix A) lead to the trailer: something else may follow it."""
+    position = 13 + _colour_table_bytes(data[10:11])
+    for _ in range(_MAX_PARTS):
+        match data[position : position + 1]:
+            case b";":
+                return True
+            case b"!":
+                position += 2
+            case b",":
+                position += 11 + _colour_table_bytes(data[position + 9 : position + 10])
+            case _:
+                return False
+        position = _behind_sub_blocks(data, position)
+    return False
+
+
+def _behind_sub_blocks(data: Content, position: int) -> int:
+    """Where a chain of sub-blocks ends. So many of them that it takes a second count as none at all."""
+    for _ in range(_MAX_SUB_BLOCKS):
+        length = int.from_bytes(data[position : position + 1], "big")
+        position += 1 + length
+        if not length:
+            return position
+    return len(data)
+
+
+def _colour_table_bytes(flags: bytes) -> int:
+    """How long the table is that such flags announce."""
+    number = int.from_bytes(flags, "big")
+    return 3 << ((number & 7) + 1) if number & 0x80 else 0
 
 
 def _webp(data: Content) -> Answer:
