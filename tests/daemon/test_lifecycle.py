@@ -21,3 +21,15 @@ def test_what_nobody_has_foreseen_ends_in_the_log_like_everything_else(tmp_path:
     assert "IsADirectoryError" in failed["cause"]
     assert "Traceback" in failed["exception"]
     assert (stopped["event"], stopped["exit_code"], done.returncode) == ("daemon.stopped", 1, 1)
+
+
+def test_as_many_files_may_be_open_as_the_system_lets() -> None:
+    code = (
+        "import resource\n"
+        "from watcherd.daemon import openfiles\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 300))\n"
+        "openfiles.raise_limit()\n"
+        "print(openfiles.limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "300 300\n"

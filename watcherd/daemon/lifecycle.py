@@ -7,6 +7,7 @@ import os
 import time
 
 from watcherd import __version__
+from watcherd.daemon import openfiles
 from watcherd.daemon.composition import Composition
 from watcherd.daemon.reload.origin import Origin
 from watcherd.daemon.shell import Shell
@@ -27,6 +28,7 @@ def run(settings: Settings, state: StateDirectory, origin: Origin) -> int:
     """
     started = time.monotonic()
     log.info("daemon.starting", version=__version__, pid=os.getpid(), state_dir=state.path, config=origin.file)
+    openfiles.raise_limit()
     try:
         code = _serve(settings, state, origin, started)
     except (Busy, LedgerError):

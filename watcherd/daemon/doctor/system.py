@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Mapping
 
+from watcherd.daemon import openfiles
 from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import VARIABLES
 
@@ -41,8 +42,8 @@ def inotify(folders: int, roots: int = 1, limits: str = _INOTIFY) -> Check:
 
 
 def open_files(roots: int, limit: int | None = None) -> Check:
-    """Whether as many files may be open as the roots need. `limit`: this process's own where it is None."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if limit is None else limit
+    """Whether as many files may be open as the roots need. `limit`: what the daemon would get where it is None."""
+    limit = openfiles.limit() if limit is None else limit
     needed = _FILES_OF_THE_DAEMON + roots * _FILES_OF_A_ROOT
     if limit >= needed or limit == resource.RLIM_INFINITY:
         return Check(
