@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from tests.daemon.roots.test_vigil import Bench, PlayedObserver, PlayedRooms
-from tests.daemon.world import World
+from tests.daemon.world import World, scan_ended
 from watcherd.daemon.effects import AskScanner
 from watcherd.daemon.roots import linkwatch
+from watcherd.model import State
 from watcherd.watch.linking import identity_of
 from watcherd.watch.modes import STAND_IN_S, Mode
 from watcherd.watch.mountpoints import PointSeen
@@ -159,3 +160,13 @@ def test_with_the_daemon_all_observers_end(bench: LinkBench) -> None:
     bench.follow(album=b"/ext/album", other=b"/ext/other")
     bench.vigil.stop()
     assert bench.alive() == {}
+
+
+def test_folders_behind_links_are_not_missed_among_the_root_s_watches(bench: LinkBench) -> None:
+    ended = scan_ended(bench.root, directories=100, by_state={State.DONE: 0})
+    bench.vigil.scanned(replace(ended, behind_links=90), bench.moment)
+    bench.tell(Coverage(root=bench.root, watches=10, refused=0))
+    assert not bench.vigil.watchers[bench.root].is_blind
+    bench.vigil.scanned(ended, bench.moment)
+    bench.tell(Coverage(root=bench.root, watches=10, refused=0))
+    assert bench.vigil.watchers[bench.root].is_blind

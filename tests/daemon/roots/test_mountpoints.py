@@ -7,7 +7,7 @@ import pytest
 from tests.daemon.outside import File
 from tests.daemon.roots.test_conditions import DISK, MOUNTED, look_comes_back, mounts_are
 from tests.daemon.world import World
-from watcherd.model import ChangeKind, Ignored, Incomplete, JobClass, Reason, Source, State
+from watcherd.model import ChangeKind, Entry, Ignored, Incomplete, JobClass, Reason, Source, State
 from watcherd.watch.hands.hands import Recognise, StatMany, Stats
 from watcherd.watch.linking import identity_of
 from watcherd.watch.links import DANGLING, LINKED_FOLDER
@@ -380,3 +380,40 @@ def test_a_link_that_leads_nowhere_waits_for_nobody_and_loses_nothing(led: World
         assert (entry_now.state, entry_now.stamp, len(entry_now.derivatives)) == (State.PENDING, None, 2)
     else:
         assert entry_now is None
+
+
+def test_what_was_to_be_done_behind_a_link_is_taken_up_when_it_is_back(led: World) -> None:
+    seen(led, LINKED, is_there=False)
+    led.put(b"card/b.jpg", b"two")
+    stamp = led.disk[b"card/b.jpg"].stamp
+    sequence = led.ledger.next_sequence()
+    entry = Entry(
+        source=Source(led.root, b"card/b.jpg"),
+        state=State.PENDING,
+        stamp=stamp,
+        job_class=JobClass.UPLOAD,
+        sequence=sequence,
+    )
+    led.ledger.record(entry)
+    led.run(60.0)
+    assert led.entry(b"card/b.jpg").state is State.PENDING
+    seen(led, LINKED)
+    led.run(60.0)
+    assert led.entry(b"card/b.jpg").state is State.DONE
+
+
+@pytest.mark.parametrize("identity", ["", identity_of(b"/media/other", "uuid=6")])
+def test_with_a_link_goes_all_that_was_mounted_or_linked_behind_it(led: World, identity: str) -> None:
+    for below in (b"card/disk", b"card/more"):
+        told = identity_of(b"/x", "") if below == b"card/more" else "uuid=9 inode=2"
+        led.report(PointSeen(root=led.root, directory=below, identity=told, is_there=True))
+    led.settle_down()
+    seen(led, LINKED)
+    assert set(led.ledger.mounts(led.root)) == {b"card", b"card/disk", b"card/more"}
+    seen(led, identity)
+    assert set(led.ledger.mounts(led.root)) == ({b"card"} if identity else set())
+    before = len(led.watched_anew)
+    mounts_are(led, *MOUNTED, STICK)
+    mounts_are(led, *MOUNTED, STICK)
+    assert len(led.watched_anew) == before, "that a link went is no other mount"
+    assert led.core.conditions.points.away(led.root) == []

@@ -11,6 +11,7 @@ from tests.places import mounted
 from tests.watch.scanning.test_scanner import PATIENCE_S, ROOT, WANTED, Bench, Scan
 from watcherd.model import State
 from watcherd.naming import Layout, Names
+from watcherd.watch import foldertimes
 from watcherd.watch.linking import Links, Refusal, identity_of
 from watcherd.watch.mountpoints import LinkLeft, PointSeen
 from watcherd.watch.reports import Manner, ScanResult
@@ -293,16 +294,28 @@ def test_a_link_of_a_derivative_s_name_is_not_the_derivative(bench: LinkBench) -
     assert bench.seen().found == [b"a.jpg"]
 
 
-def test_quick_sweeps_look_where_links_lead(bench: LinkBench) -> None:
+def test_quick_sweeps_look_where_links_lead(bench: LinkBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foldertimes, "RIPE_NS", -(10**18))
     album = known_album(bench)
-    bench.link("in/one.jpg", album / "a.jpg")
-    old = 1_000_000_000
-    for folder in (bench.root, bench.root / "in", album):
-        os.utime(folder, (old, old))
-    bench.seen(manner=Manner.SWEEP)
-    bench.seen(manner=Manner.QUICK_SWEEP)
-    (album / "a.jpg").write_bytes(b"another picture, in place")
-    assert b"in/one.jpg" in bench.seen(manner=Manner.QUICK_SWEEP).found
+    for folder in ("in", "plain"):
+        bench.done(f"{folder}/one.jpg".encode())
+    bench.link("in/link.jpg", album / "a.jpg")
+    found = (album / "a.jpg").stat()
+    stamp = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_nlink)
+    bench.record(b"in/link.jpg", stamp=stamp)
+    assert bench.seen(manner=Manner.SWEEP).changes == []
+    for name in ("album/a.jpg", "plain/one.jpg"):
+        (bench.root / name).write_bytes(b"another picture, written in place")
+    found_now = bench.seen(manner=Manner.QUICK_SWEEP).found
+    assert found_now == [b"album/a.jpg", b"in/link.jpg"], "of others events tell, or full sweeps"
+
+
+def test_a_link_that_is_renamed_hands_over_what_it_leads_to_at_once(bench: LinkBench) -> None:
+    known_album(bench)
+    (bench.root / "album").rename(bench.root / "a first name")
+    scan = bench.seen()
+    assert scan.found == [b"a first name/a.jpg", b"a first name/b.jpg"]
+    assert (scan.deleted, bench.left) == ([b"album/a.jpg", b"album/b.jpg"], [])
 
 
 def test_folders_behind_links_are_counted_apart(bench: LinkBench) -> None:

@@ -21,6 +21,7 @@ from watcherd.settings import Hidden
 from watcherd.telemetry.log import get_logger
 from watcherd.watch.ignore import compile_globs, prunes
 from watcherd.watch.ignorefiles import holders
+from watcherd.watch.linking import target_of
 from watcherd.watch.mountpoints import LinkLeft, PointSeen, is_anything_known, linked, mounts_seen, point_of
 from watcherd.watch.mounts import Mount, is_same, mount_of
 
@@ -34,6 +35,7 @@ class MountPoints:
     ledger: Ledger
     roots: Mapping[int, WatchedRoot]
     _mounted: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
+    _behind: dict[int, dict[bytes, Mount]] = field(default_factory=dict)
     _away: dict[int, set[bytes]] = field(default_factory=dict)
     _left: dict[int, dict[bytes, str]] = field(default_factory=dict)
     _led: dict[int, dict[bytes, bytes]] = field(default_factory=dict)
@@ -43,28 +45,28 @@ class MountPoints:
 
         What is mounted where a disk is away may be another one: it is away until a scan has seen that it is not.
         """
-        known, before = self.ledger.mounts(root), self._mounted.get(root, {})
-        led = self._led_in(root)
-        now, behind = mounts_seen(self.roots[root].path, led, table), _behind(led, table)
-        self._mounted[root] = now | behind
+        known, led, table = self.ledger.mounts(root), self._led_in(root), tuple(table)
+        now, before = mounts_seen(self.roots[root].path, led, table), self._mounted.get(root, {})
+        behind, earlier = _behind(led, table), self._behind.get(root, {})
+        self._mounted[root], self._behind[root] = now, behind
         for point in known.keys() - now.keys() - led.keys():
             self._unmounted(root, point)
         for point in self._away.get(root, set()) - known.keys() - now.keys():
             self._set_there(root, point)  # another disk had covered what is known there
-        moved = [link for link, mount in behind.items() if not is_same(before.get(link, mount), mount)]
-        changed = [
-            point for point in {**before, **now} if point not in led and not is_same(before.get(point), now.get(point))
-        ]
-        return bool(moved) or any(self._counts(root, point) for point in changed)
+        if any(not is_same(earlier.get(link, mount), mount) for link, mount in behind.items()):
+            return True
+        changed = [point for point in {**before, **now} if not is_same(before.get(point), now.get(point))]
+        return any(self._counts(root, point) for point in changed)
 
     def seen(self, item: PointSeen) -> bool:
         """A scan came by; whether the disk is back that was away."""
         if not item.is_there:
             self._set_away(item.root, item.directory)
             return False
+        if target_of(item.identity) != self._led_in(item.root).get(item.directory):  # nothing else is below it any more
+            self._forget_below(item.root, item.directory)
         if not item.identity:
-            self._set_mount(item.root, item.directory, None)
-            self._away.get(item.root, set()).discard(item.directory)
+            self._forget_point(item.root, item.directory)
             return False
         if self.ledger.mounts(item.root).get(item.directory) != item.identity:
             self._set_mount(item.root, item.directory, item.identity)
@@ -115,6 +117,7 @@ class MountPoints:
     def forget(self, root: int) -> None:
         """A root is not watched any more."""
         self._mounted.pop(root, None)
+        self._behind.pop(root, None)
         self._away.pop(root, None)
         self._left.pop(root, None)
         self._led.pop(root, None)
@@ -130,12 +133,21 @@ class MountPoints:
         if is_anything_known(self.ledger, root, point):
             self._set_away(root, point)
         else:
-            self._set_mount(root, point, None)
-            self._away.get(root, set()).discard(point)
+            self._forget_point(root, point)
+
+    def _forget_below(self, root: int, directory: bytes) -> None:
+        for point in self.ledger.mounts(root):
+            if point.startswith(directory + b"/"):
+                self._forget_point(root, point)
+
+    def _forget_point(self, root: int, point: bytes) -> None:
+        self._set_mount(root, point, None)
+        self._away.get(root, set()).discard(point)
 
     def _set_mount(self, root: int, directory: bytes, identity: str | None) -> None:
         self.ledger.set_mount(root, directory, identity)
         self._led.pop(root, None)
+        self._behind.get(root, {}).pop(directory, None)
 
     def _set_away(self, root: int, point: bytes) -> None:
         away = self._away.setdefault(root, set())

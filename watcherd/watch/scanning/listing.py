@@ -58,14 +58,14 @@ class Listing:
     """What a folder holds: `files`, how many regular files there are, and the names of its sub-folders.
 
     Where links are followed, those to files count as files (`linked` has their names), `links` names those to folders,
-    and `dangling` those that lead nowhere now. `unreadable` names the files that are there but would not be stat-ed,
-    with the error number; `own` the regular files whose names begin with `OWN_BEGINNING`. Not `is_whole`: there are
-    more files than are kept, and nothing is known of them but the digest.
+    `dangling` those that lead nowhere now, and it `has_links` if there are any. `unreadable` names the files that are
+    there but would not be stat-ed, with the error number; `own` the regular files whose names begin with
+    `OWN_BEGINNING`. Not `is_whole`: there are more files than are kept, and nothing is known of them but the digest.
     """
 
     __slots__ = (
         *("_blocks", "_exact", "_follows", "_hashed", "_rows"),
-        *("dangling", "files", "folders", "is_whole", "linked", "links", "own", "unreadable"),
+        *("dangling", "files", "folders", "has_links", "is_whole", "linked", "links", "own", "unreadable"),
     )
 
     def __init__(self, *, follows: bool = False) -> None:
@@ -77,6 +77,7 @@ class Listing:
         self.linked: set[bytes] = set()
         self.links: list[bytes] = []
         self.dangling: set[bytes] = set()
+        self.has_links = False
         self.is_whole = True
         self._hashed = b""
         self._blocks: list[_Block] = []
@@ -175,6 +176,7 @@ class Listing:
             name = encoded(entry.name)
             if not entry.is_symlink() or name.startswith(OWN_BEGINNING):
                 continue
+            self.has_links = True
             try:
                 mode = entry.stat().st_mode
             except OSError as error:

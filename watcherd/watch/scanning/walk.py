@@ -148,7 +148,7 @@ class Walk:
         self._take_text(directory, ignorefiles.read(self._descriptor, directory) if has_text else None)
         rests = self.folders.compare(directory, listing, descriptor)
         below = self._below(directory, listing)
-        if rests and not (listing.linked or listing.links or listing.dangling):  # no time tells where links lead
+        if rests and not listing.has_links:  # no time of a folder tells what its links lead to
             names = [path.rpartition(b"/")[2] for path in below]
             self._times.note(directory, times, names, begun_ns)
         else:
