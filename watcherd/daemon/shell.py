@@ -25,7 +25,7 @@ from watcherd.daemon.reporting.status import Status, Told
 from watcherd.daemon.reporting.tally import Scope
 from watcherd.daemon.roots.health import Health
 from watcherd.daemon.roots.vigil import Vigil
-from watcherd.daemon.signals import Signalled, listen, moment_now
+from watcherd.daemon.signals import Signalled, is_ignored, listen, moment_now
 from watcherd.daemon.sources.safety import Safety
 from watcherd.daemon.verbs.former import Former
 from watcherd.daemon.verbs.pauses import pause_verbs
@@ -115,7 +115,9 @@ class Shell:
     def serve(self) -> str | None:
         """Watch and work until the end; what made it fail, if anything did."""
         parts, core = self._parts, self._parts.core
-        listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        hears_hangup = bool(self._reloads.origin.file) or not is_ignored(signal.SIGHUP)
+        hangup = (signal.SIGHUP,) if hears_hangup else ()
+        listen(parts.inbox, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, *hangup)
         core.recover(moment_now(), Scope())
         self._pausing.due(moment_now())  # before anything is begun
         self._health.start()
