@@ -1,6 +1,7 @@
 """The configuration: what a file may say, and what is said about a wrong one."""
 
 import json
+import errno
 import os
 import tempfile
 from dataclasses import fields, replace
@@ -369,6 +370,17 @@ def test_roots_that_are_not_there_or_no_folders_are_refused_together(tmp_path: P
     names = [str(tmp_path / "none"), str(tmp_path / "file")]
     expected = [f"--watch: {names[0]} does not exist", f"--watch: {names[1]} is not a folder"]
     assert refusal(from_command_line(names, Settings())) == expected
+
+
+def test_a_root_behind_what_this_user_may_not_pass_is_refused_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> str:  # as /proc/1/root does
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    settings = from_command_line([str(tmp_path)], Settings())
+    monkeypatch.setattr(os.path, "realpath", refused)
+    assert refusal(settings) == [f"--watch: {tmp_path} cannot be looked at: Permission denied"]
 
 
 def test_a_root_that_was_there_before_may_be_missing(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def _note(path: str, found: dict[str, _Look]) -> None:
 
 
 def _look(path: str) -> _Look:
-    path = os.path.realpath(path)
     try:
+        path = os.path.realpath(path)
         status = os.stat(path)
     except FileNotFoundError:
         return _Look(path=path, fault="does not exist", may_end=True)
