@@ -1,7 +1,7 @@
 """The configuration: what a file may say, and what is said about a wrong one."""
 
-import json
 import errno
+import json
 import os
 import tempfile
 from dataclasses import fields, replace
