@@ -454,3 +454,21 @@ def test_a_disk_further_down_behind_a_link_is_away_until_the_link_goes(
     eventually(
         lambda: sum(linking.status()["sources"].values()) == 0, within_s=40, what="all is forgotten", every_s=0.5
     )
+
+
+@pytest.mark.timeout(180)
+def test_what_the_backfill_leaves_out_is_left_out_behind_links_too(
+    watched: Path, album: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    daemon = daemon_at(config=following(watched, 'backfill = "none"'))
+    for _ in range(2):
+        daemon.start()
+        native(daemon, watched)
+        scanned_whole(daemon)
+        assert daemon.rested(sources=2 * MANY)["ignored"] == 2 * MANY
+        assert daemon.stop() == 0
+    daemon.start()
+    native(daemon, watched)
+    put(album / "deep" / "new.jpg", jpeg(990))
+    eventually(lambda: derivatives(album / "deep") == of("new.jpg"), within_s=30, what="what is new is done")
+    assert derivatives(album) == set()

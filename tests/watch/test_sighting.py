@@ -12,6 +12,7 @@ from watcherd.model import Entry, Source, Stamp, State
 from watcherd.watch.hands.hands import carry_out
 from watcherd.watch.hands.place import Fault
 from watcherd.watch.hands.reading import StatMany, stat_many
+from watcherd.watch.linking import Links
 from watcherd.watch.mounts import MARKER, file_system_of
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import SAMPLE, Recognise, Recognised, known_files
@@ -65,6 +66,20 @@ def test_a_restored_copy_of_the_root_is_the_root(root: Path) -> None:
     (root / "d").mkdir(parents=True)
     write(root, b"d/b.jpg", b"picture")
     assert look(root, known).sight.verdict is Verdict.ROOT
+
+
+@pytest.mark.parametrize(("follows", "verdict"), [(True, Verdict.ROOT), (False, Verdict.ANOTHER)])
+def test_a_restored_copy_of_links_is_the_root_where_they_are_followed(
+    root: Path, *, follows: bool, verdict: Verdict
+) -> None:
+    known = identity(root)
+    root.rename(root.with_name("away"))
+    root.mkdir()
+    (root / "a.jpg").symlink_to("../away/a.jpg")
+    place = place_at(root, links=Links(follows=follows))
+    reply = carry_out(place, Recognise(ticket=5, known=known, sample=KNOWN))
+    assert isinstance(reply, Recognised)
+    assert reply.sight.verdict is verdict
 
 
 def test_a_missing_root_is_a_fault(root: Path) -> None:

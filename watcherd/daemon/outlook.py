@@ -44,7 +44,8 @@ def look(settings: Settings, state: StateDirectory, places: tuple[ScanPlace, ...
             number = numbers[place.root.path]
             if place.is_file:
                 full = os.path.join(parts.roots[number].path, place.path)
-                _add(outlook, parts, number, place.path, os.lstat(full).st_size)
+                follows = place.root.follow_symlinks and os.path.exists(full)
+                _add(outlook, parts, number, place.path, os.stat(full, follow_symlinks=follows).st_size)
             else:
                 parts.rooms[number].scanner.request(place.path, ticket=SCAN_TICKET)
                 _follow(outlook, parts, number)

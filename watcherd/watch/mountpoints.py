@@ -14,11 +14,12 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from watcherd.watch import mounts
 from watcherd.watch.linking import NOT_FOLLOWED, Links, Target, identity_of, target_of
 from watcherd.watch.recognition import Verdict
-from watcherd.watch.sighting import Known, known_files, sight
+from watcherd.watch.sighting import Known, Sight, known_files, sight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +117,7 @@ class MountPoints:
             if directory in self._known:  # an earlier report may be heard of only after the unmount: this puts it right
                 post(PointSeen(root=self._root, directory=directory, identity=known, is_there=False))
             raise _no_medium()
-        seen = sight(descriptor, known, lambda: known_files(ledger, self._root, directory))
+        seen = self._sight(directory, descriptor, known, ledger)
         is_there = seen.verdict is Verdict.ROOT
         post(PointSeen(root=self._root, directory=directory, identity=seen.identity, is_there=is_there))
         if not is_there:
@@ -131,7 +132,7 @@ class MountPoints:
             raise _no_medium()
         is_anew = self._led.get(directory, target.path) != target.path
         known = "" if is_anew else self._known.get(directory, "")
-        seen = sight(descriptor, known, lambda: known_files(ledger, self._root, directory))
+        seen = self._sight(directory, descriptor, known, ledger)
         is_there = is_anew or seen.verdict is Verdict.ROOT
         identity = identity_of(target.path, seen.identity) if is_there else known
         post(PointSeen(root=self._root, directory=directory, identity=identity, is_there=is_there))
@@ -140,6 +141,10 @@ class MountPoints:
             raise _no_medium()
         if self._links.set(directory, target):
             self._mounted = self._mounted_now()
+
+    def _sight(self, directory: bytes, descriptor: int, known: str, ledger: Known) -> Sight:
+        sample = partial(known_files, ledger, self._root, directory)
+        return sight(descriptor, known, sample, follows=self._links.follows)
 
     def _is_mounted(self, directory: bytes, descriptor: int) -> bool:
         """By the mount that the open folder lies on: right also while something is being mounted or unmounted."""

@@ -82,8 +82,8 @@ def _known_files(ledger: Known, root: int, top: bytes) -> Iterator[KnownFile]:
         waiting += ledger.directories_below(root, directory)
 
 
-def sight(folder: int, known: str, sample: Callable[[], Iterable[KnownFile]]) -> Sight:
-    """Look at an open folder. Raises OSError. May hang with the file system."""
+def sight(folder: int, known: str, sample: Callable[[], Iterable[KnownFile]], *, follows: bool = False) -> Sight:
+    """Look at an open folder. Raises OSError. May hang with the file system. `follows`: its links are followed."""
     with os.scandir(folder) as entries:
         is_empty = next(entries, None) is None
     file_system = _described(folder)
@@ -96,7 +96,7 @@ def sight(folder: int, known: str, sample: Callable[[], Iterable[KnownFile]]) ->
         seen=seen,
         is_empty=is_empty,
         knows_any=bool(files),
-        finds_any=any(_is_there(folder, path, size_bytes) for path, size_bytes in files),
+        finds_any=any(_is_there(folder, path, size_bytes, follows=follows) for path, size_bytes in files),
     )
     return Sight(verdict=verdict, file_system=file_system)
 
@@ -106,7 +106,7 @@ def look(place: Place, request: Recognise) -> Recognised | Fault:
     try:
         with replace(place, inode=None, mount=None).opened() as root:
             place.steps.at("describe")
-            seen = sight(root, request.known, lambda: request.sample)
+            seen = sight(root, request.known, lambda: request.sample, follows=place.links.follows)
             if seen.verdict is Verdict.ROOT:
                 with place.folder(root, place.names.layout.tree):  # nothing is done in a root without its mirror
                     pass
@@ -122,9 +122,9 @@ def _described(folder: int) -> mounts.FileSystem | None:
         return None
 
 
-def _is_there(folder: int, path: bytes, size_bytes: int | None) -> bool:
+def _is_there(folder: int, path: bytes, size_bytes: int | None, *, follows: bool) -> bool:
     try:
-        found = os.stat(path, dir_fd=folder, follow_symlinks=False)
+        found = os.stat(path, dir_fd=folder, follow_symlinks=follows)
     except OSError:
         return False
     return size_bytes is None or found.st_size == size_bytes

@@ -87,7 +87,8 @@ def test_a_followed_link_is_watched_and_the_root_is_native_again(bench: LinkBenc
     bench.take(AskScanner)
     bench.watch_link(b"album")
     assert bench.mode is Mode.NATIVE
-    assert [scan.directory for scan in bench.take(AskScanner)] == [b"album"], "what came before it was watched"
+    scans = [(scan.directory, scan.manner) for scan in bench.take(AskScanner)]
+    assert scans == [(b"", Manner.QUICK_SWEEP)], "what came before it was watched"
 
 
 def test_what_is_not_followed_any_more_is_not_watched(bench: LinkBench) -> None:

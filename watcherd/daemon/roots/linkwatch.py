@@ -17,7 +17,7 @@ from watcherd.daemon.effects import AskScanner, Effect
 from watcherd.daemon.roots.rooms import RootRooms
 from watcherd.watch import mounts
 from watcherd.watch.observing.observer import Observer
-from watcherd.watch.reports import Coverage, OfLink, WatchFailed, Watching
+from watcherd.watch.reports import Coverage, Manner, OfLink, WatchFailed, Watching
 
 MOST_WATCHED = 16
 """So many folders behind links are watched, of all roots together."""
@@ -58,14 +58,17 @@ class LinkWatch:
                 self._begin(root, link, _Watcher(self.rooms[root].link_observer(link, target), target))
 
     def told(self, item: OfLink, now: float) -> list[Effect]:
-        """Take in what an observer says of itself. What happened before it watched is for a scan."""
+        """Take in what an observer says of itself. What happened before it watched is for a sweep.
+
+        Of the root, as one of the folder alone would take in what `backfill` leaves out.
+        """
         watcher = self._watchers.get((item.root, item.link))
         if watcher is None:
             return []
         match item.said:
             case Watching():
                 watcher.is_watching = True
-                return [AskScanner(root=item.root, directory=item.link)]
+                return [AskScanner(root=item.root, directory=b"", manner=Manner.QUICK_SWEEP)]
             case WatchFailed():
                 watcher.is_watching = False
                 watcher.restart_at = now + watcher.delay_s

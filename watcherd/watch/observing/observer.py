@@ -186,9 +186,9 @@ class Observer:
 
     def _doubt(self, why: DoubtReason, path: bytes | None = None, detail: str = "") -> None:
         if not self._stopping.is_set():
-            directory = _joined(self._at, b"" if path is None else _below(self._path, path))
+            directory = b"" if path is None else _joined(self._at, _below(self._path, path))
             if self._at and why in _OF_THE_ROOT:
-                why = DoubtReason.GONE_DIRECTORY
+                directory, why = self._at, DoubtReason.GONE_DIRECTORY
             self._on_doubt(Doubt(root=self._root, directory=directory, why=why, detail=detail))
 
 

@@ -11,6 +11,7 @@ does it where a disk is not mounted.
 import errno
 import os
 import time
+from functools import partial
 
 from watcherd.watch import ignorefiles
 from watcherd.watch.files import times_of
@@ -54,7 +55,8 @@ class Walk:
         """Scan a folder and all below it. Returns how it ended, and the error number of the root where it has one."""
         try:
             known = self._reader.identity(self._root)
-            seen = sight(self._descriptor, known, lambda: known_files(self._reader, self._root))
+            sample = partial(known_files, self._reader, self._root)
+            seen = sight(self._descriptor, known, sample, follows=self._follows)
             self.identity = seen.identity
             if seen.verdict is not Verdict.ROOT:
                 return ScanResult.ROOT_EMPTIED, 0
