@@ -34,6 +34,7 @@ PURE = {
         for name in ("identity", "recognition", "linking", "modes", "sweeps", "foldertimes", "selection")
     ),
     *(f"watcherd.pool.{name}" for name in ("fleet", "slots", "restarts", "orders", "admission", "sizing", "frames")),
+    *("watcherd.pool.blame", "watcherd.pool.rests"),
 }
 PURE_FOLDERS = ("watcherd.queue.",)
 VALUE_MODULES = {

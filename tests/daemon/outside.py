@@ -85,11 +85,12 @@ class Descriptor:
 
 @dataclass(slots=True)
 class PlayedWorker:
-    """A worker that answers at once, unless it is told to wait (`World.slow`)."""
+    """A worker that answers at once, unless it is told to wait (`World.slow`). `next`: what it does not look at yet."""
 
     pid: int
     work: Work | None = None
     content: bytes = b""
+    next: tuple[Work, bytes] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,6 +105,7 @@ class Outside:
     disk: dict[bytes, File] = field(default_factory=dict)
     plays: dict[bytes, Play] = field(default_factory=dict)
     costs: dict[bytes, int] = field(default_factory=dict)
+    small: set[bytes] = field(default_factory=set)
     slow: set[bytes] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
     sight: Sight = field(default_factory=lambda: Sight(verdict=Verdict.ROOT, file_system=None))
@@ -328,33 +330,52 @@ class Outside:
         worker = self.workers[effect.slot]
         match effect.body["type"]:
             case "work":
-                worker.work = Work.parse(effect.body)
-                worker.content = self._descriptors.pop(effect.descriptors[0]).content
-                self._identify(effect.slot, worker)
+                work, content = Work.parse(effect.body), self._descriptors.pop(effect.descriptors[0]).content
+                if worker.work is None:
+                    self._begin(effect.slot, work, content)
+                else:
+                    assert worker.next is None
+                    worker.next = work, content
+            case "release":
+                worker.work = None
             case "grant":
                 if worker.content not in self.slow:
                     self.finish(effect.slot, effect.body["variants"])  # type: ignore[arg-type]
 
+    def _begin(self, slot: int, work: Work, content: bytes) -> None:
+        worker = self.workers[slot]
+        worker.work, worker.content = work, content
+        self._identify(slot, worker)
+
+    def _ended(self, slot: int, message: Ended, descriptors: tuple[int, ...] = ()) -> None:
+        worker = self.workers[slot]
+        self._say(slot, message.body(), descriptors)
+        worker.work, after, worker.next = None, worker.next, None
+        if after is not None:
+            self._begin(slot, *after)
+
     def _identify(self, slot: int, worker: PlayedWorker) -> None:
-        assert worker.work is not None
+        work = worker.work
+        assert work is not None
         play = self.plays.get(worker.content, Rendered())
-        self.by_other.append((worker.content, worker.work.other_decoder))
-        if worker.work.other_decoder and worker.content in self.costs_of_other:
+        self.by_other.append((worker.content, work.other_decoder))
+        if work.other_decoder and worker.content in self.costs_of_other:
             play = Rendered()
-        if worker.work.tolerant and isinstance(play, Incomplete):
+        if work.tolerant and isinstance(play, Incomplete):
             play = Rendered()
         if isinstance(play, str):
             self.end_worker(slot, play)
             return
         digest = hashlib.sha256(worker.content).digest()
         if not isinstance(play, Rendered):
-            message = Ended(job=worker.work.job, outcome=play, digest=digest if isinstance(play, Rejected) else None)
-            self._say(slot, message.body())
+            message = Ended(job=work.job, outcome=play, digest=digest if isinstance(play, Rejected) else None)
+            self._ended(slot, message)
             return
-        costs = self.costs | (self.costs_of_other if worker.work.other_decoder else {})
+        costs = self.costs | (self.costs_of_other if work.other_decoder else {})
         cost = costs.get(worker.content, 100 << 20)
-        header = Header(kind="jpeg", width=4000, height=3000, frames=1, memory_bytes=cost)
-        self._say(slot, identified(Identified(job=worker.work.job, digest=digest, header=header)))
+        width, height = (400, 300) if worker.content in self.small else (4000, 3000)
+        header = Header(kind="jpeg", width=width, height=height, frames=1, memory_bytes=cost)
+        self._say(slot, identified(Identified(job=work.job, digest=digest, header=header)))
 
     def finish(self, slot: int, variants: list[str] | None = None) -> None:
         """A worker that was granted a job ends it well."""
@@ -375,7 +396,7 @@ class Outside:
             dhash=looks ^ 1,
             captured="2008-05-30T15:56:01",
         )
-        self._say(slot, message.body(), fds)
+        self._ended(slot, message, fds)
 
     def _start_worker(self, slot: int) -> None:
         self.workers[slot] = PlayedWorker(pid=next(self._numbers))

@@ -21,8 +21,11 @@ from watcherd.daemon.effects import (
 )
 from watcherd.daemon.loop import Loop
 from watcherd.model import Stamp
+from watcherd.pool.crew import FrameCame
+from watcherd.pool.frames import Frame
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.processes import Workers
+from watcherd.pool.slots import Busy, Next
 from watcherd.watch.hands.hands import Fetch, Probe, Publish
 
 STAMP = Stamp(1, 2, 3, 4, 1)
@@ -40,6 +43,14 @@ class FakeLedger:
         self.has_uncommitted = False
 
 
+class FakeFleet:
+    """Each worker renders something; that in slot 1 has its next job already."""
+
+    def at_work(self, slot: int) -> Busy:
+        after = Next(job=2, timeout_s=9.0) if slot == 1 else None
+        return Busy(job=1, since=0.0, deadline=9.0, timeout_s=9.0, jobs=1, granted=True, next=after)
+
+
 @dataclass
 class FakeCore:
     """Says what it was told to say, and writes something in each pass."""
@@ -48,9 +59,12 @@ class FakeCore:
     effects: list[Effect] = field(default_factory=list)
     seen: list[object] = field(default_factory=list)
     ledger: FakeLedger = field(default_factory=FakeLedger)
+    fleet: FakeFleet = field(default_factory=FakeFleet)
+    passes: int = 0
 
     def step(self, _moment: Moment, inputs: list[object]) -> list[Effect]:
         self.seen += inputs
+        self.passes += 1
         self.ledger.has_uncommitted = True
         return list(self.effects)
 
@@ -99,6 +113,15 @@ def test_a_pass_that_others_rely_on_is_committed_before_they_hear_of_it(loop: Lo
     core.effects = [PROBE]
     loop.one_pass(at(10.0), [])
     assert committed == [1]
+
+
+def test_a_worker_is_answered_before_the_commit_and_gets_its_next_job_after_it(loop: Loop, core: FakeCore) -> None:
+    told: list[tuple[Effect, int]] = []
+    loop.carry_out = lambda effect: told.append((effect, core.ledger.commits))  # type: ignore[method-assign]
+    answer, work = TellWorker(slot=0, body={"type": "grant"}), TellWorker(slot=0, body={}, descriptors=(7,))
+    core.effects = [work, answer]
+    loop.one_pass(at(10.0), [])
+    assert told == [(answer, 0), (work, 1)]
 
 
 def test_a_pass_that_nothing_relies_on_is_committed_soon(loop: Loop, core: FakeCore) -> None:
@@ -187,3 +210,44 @@ def test_a_worker_is_heard_while_the_loop_is_patient(loop: Loop, core: FakeCore)
         os.close(reader)
         os.close(writer)
     assert core.seen == [b"ready"]
+
+
+@dataclass
+class FakeWorker:
+    """Says that a job has ended, and what its next one is when that is taken in (or nothing more)."""
+
+    loop: Loop
+    slot: int
+    goes_on: bool = True
+    said: list[str] = field(default_factory=lambda: ["ended", "identified"])
+
+    def speaks(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.loop.selector.register(self.reader, selectors.EVENT_READ, self.read)
+        os.write(self.writer, b".")
+
+    def read(self) -> list[object]:
+        os.read(self.reader, 1)
+        if self.goes_on and len(self.said) == 2:
+            os.write(self.writer, b".")
+        frame = Frame({"type": self.said.pop(0)})
+        return [FrameCame(slot=self.slot, frame=frame, rss_bytes=0, pid=1)]
+
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+@pytest.mark.parametrize(("slot", "passes"), [(0, 2), (1, 1)])
+def test_a_worker_that_goes_on_by_itself_is_heard_out(loop: Loop, core: FakeCore, slot: int, passes: int) -> None:
+    with closing(FakeWorker(loop, slot)) as worker:
+        worker.speaks()
+        loop.run(lambda: len(core.seen) == 2)
+    assert core.passes == passes
+
+
+def test_a_worker_that_says_nothing_more_is_not_waited_for(loop: Loop, core: FakeCore) -> None:
+    with closing(FakeWorker(loop, 1, goes_on=False)) as worker:
+        worker.speaks()
+        loop.run(lambda: len(core.seen) == 1)
+    assert core.passes == 1

@@ -13,8 +13,6 @@ from watcherd.model import Crashed, StopReason, TimedOut
 from watcherd.pool.fleet import (
     DISMISS_GRACE_S,
     LOST_AFTER_S,
-    MAX_REST_S,
-    REST_CREDIT_S,
     SURPLUS_AFTER_S,
     TERM_GRACE_S,
     Fleet,
@@ -23,6 +21,7 @@ from watcherd.pool.orders import (
     NO_THREAD,
     Abandon,
     Assigned,
+    AssignedNext,
     Broke,
     Command,
     Dismiss,
@@ -32,6 +31,7 @@ from watcherd.pool.orders import (
     GiveUp,
     Granted,
     JobLost,
+    JobReturned,
     Kill,
     NotStarted,
     Spawn,
@@ -46,6 +46,7 @@ from watcherd.pool.restarts import (
     MAX_RESPAWN_DELAY_S,
     MAX_UNEXPLAINED,
 )
+from watcherd.pool.rests import MAX_REST_S, REST_CREDIT_S
 from watcherd.pool.slots import Busy, Idle, Mode, Resting, Starting, Stopping
 from watcherd.settings import PoolSettings
 
@@ -68,6 +69,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.wanted = 0
         self.alive: set[int] = set()
         self.held: dict[int, int] = {}
+        self.next: dict[int, int] = {}
         self.reported: list[int] = []
         self.jobs = 0
         self.given_up = 0
@@ -92,6 +94,9 @@ class FleetMachine(RuleBasedStateMachine):
                     self.alive.remove(slot)
                 case JobLost(slot=slot, job=job):
                     assert self.held.pop(slot) == job
+                    self.reported.append(job)
+                case JobReturned(slot=slot, job=job):
+                    assert self.next.pop(slot) == job
                     self.reported.append(job)
                 case GiveUp():
                     self.given_up += 1
@@ -126,6 +131,26 @@ class FleetMachine(RuleBasedStateMachine):
         self.told(Assigned(slot=slot, job=self.jobs, timeout_s=timeout_s))
         assert slot in self.held
 
+    @rule(slot=st.integers(0, MOST - 1))
+    def a_next_job_is_given_out(self, slot: int) -> None:
+        is_open = slot in self.fleet.open_to_next()
+        assert not (is_open and (self.fleet.idle() or slot in self.next or slot not in self.held))
+        self.jobs += 1
+        self.next[slot], before = self.jobs, self.next.get(slot)
+        self.told(AssignedNext(slot=slot, job=self.jobs, timeout_s=7.0))
+        assert is_open == (self.next.get(slot) == self.jobs)
+        if before is not None:
+            self.next[slot] = before
+
+    @precondition(lambda self: self.fleet.open_to_next())
+    @rule(timeout_s=st.sampled_from([0.5, 5.0]))
+    def a_next_job_is_taken(self, timeout_s: float) -> None:
+        slot = self.fleet.open_to_next()[0]
+        self.jobs += 1
+        self.next[slot] = self.jobs
+        self.told(AssignedNext(slot=slot, job=self.jobs, timeout_s=timeout_s))
+        assert slot not in self.fleet.open_to_next()
+
     @precondition(lambda self: self.alive)
     @rule(data=st.data())
     def a_worker_says_it_is_ready(self, data: st.DataObject) -> None:
@@ -141,7 +166,10 @@ class FleetMachine(RuleBasedStateMachine):
     def a_job_ends(self, data: st.DataObject, rss_bytes: int) -> None:
         slot = data.draw(st.sampled_from(sorted(self.held)))
         self.reported.append(self.held.pop(slot))
+        goes_on = isinstance(self.fleet.slots[slot], Busy)
         self.told(Finished(slot=slot, rss_bytes=rss_bytes))
+        if goes_on and slot in self.next:
+            self.held[slot] = self.next.pop(slot)
 
     @precondition(lambda self: self.alive)
     @rule(data=st.data(), how=st.sampled_from(OUTSIDE + OWN))
@@ -150,6 +178,7 @@ class FleetMachine(RuleBasedStateMachine):
         self.alive.remove(slot)
         self.told(Exited(slot=slot, how=how))
         assert slot not in self.held
+        assert slot not in self.next
 
     @rule(really=st.integers(0, 4))
     def idle_workers_die_one_after_another(self, really: int) -> None:
@@ -213,7 +242,8 @@ class FleetMachine(RuleBasedStateMachine):
     def every_job_is_held_once_or_was_reported_once(self) -> None:
         states = self.fleet.slots.items()
         assert {s: x.job for s, x in states if isinstance(x, Busy | Stopping) and x.job is not None} == self.held
-        assert sorted([*self.reported, *self.held.values()]) == list(range(1, self.jobs + 1))
+        assert {s: x.next.job for s, x in states if isinstance(x, Busy | Stopping) and x.next is not None} == self.next
+        assert sorted([*self.reported, *self.held.values(), *self.next.values()]) == list(range(1, self.jobs + 1))
 
     @invariant()
     def it_gives_up_once(self) -> None:
@@ -244,7 +274,8 @@ class FleetMachine(RuleBasedStateMachine):
         drained.drain(self.now)
         for slot, state in drained.slots.items():
             if isinstance(state, Busy):
-                drained.handle(Finished(slot=slot, rss_bytes=0), self.now)
+                for _ in range(1 + (state.next is not None)):
+                    drained.handle(Finished(slot=slot, rss_bytes=0), self.now)
         for slot in drained.slots:
             drained.handle(Exited(slot=slot, how="exit 0"), self.now)
         assert drained.halted
@@ -252,7 +283,7 @@ class FleetMachine(RuleBasedStateMachine):
         for _ in range(3 * MOST):
             self.the_deadline_comes()
         assert self.fleet.halted
-        assert self.held == {}
+        assert self.held == self.next == {}
 
 
 TestFleetMachine = FleetMachine.TestCase
@@ -395,6 +426,128 @@ def test_a_job_that_is_called_off_ends_with_its_worker_and_is_nobodys_fault() ->
     assert course.fleet.stop_job(1, course.now) == [Terminate(slot=0, reason=StopReason.SURPLUS)]
     assert course.fleet.stop_job(1, course.now) == []
     assert course.told(Exited(slot=0, how="SIGTERM")) == [lost("ended by us (surplus)", outside=True)]
+
+
+# ---- the next job
+
+
+def rendering(**changes: Any) -> Course:
+    """One worker that renders job 1."""
+    course = Course(**changes).busy()
+    course.told(Granted(slot=0, timeout_s=20.0))
+    return course
+
+
+def with_next(**changes: Any) -> Course:
+    """The same, and has been sent job 2."""
+    course = rendering(**changes)
+    course.told(AssignedNext(slot=0, job=2, timeout_s=7.0))
+    return course
+
+
+def test_a_worker_that_has_its_next_job_goes_on_with_it_and_has_the_time_for_it_from_then_on() -> None:
+    course = with_next()
+    course.now = 15.0
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+    assert course.fleet.slots[0] == Busy(job=2, since=15.0, deadline=22.0, timeout_s=7.0, jobs=2)
+    course.tick(7.0)
+    assert course.told(Exited(slot=0, how="SIGTERM")) == [JobLost(slot=0, job=2, outcome=TimedOut(timeout_s=7.0))]
+
+
+@pytest.mark.parametrize("how", OUTSIDE + OWN)
+def test_the_end_of_a_worker_is_never_charged_to_the_job_that_it_had_not_begun(how: str) -> None:
+    outside = how in OUTSIDE
+    assert with_next().told(Exited(slot=0, how=how)) == [lost(how, outside=outside), JobReturned(slot=0, job=2)]
+
+
+@pytest.mark.parametrize("how", OUTSIDE + OWN)
+def test_the_end_of_a_worker_is_charged_to_its_next_job_once_it_has_begun_that(how: str) -> None:
+    course = with_next()
+    course.told(Finished(slot=0, rss_bytes=0))
+    assert course.told(Exited(slot=0, how=how)) == [lost(how, outside=how in OUTSIDE, job=2)]
+
+
+def test_a_job_that_misses_its_deadline_does_not_take_the_next_one_with_it() -> None:
+    course = with_next()
+    assert course.tick(20.0) == [Terminate(slot=0, reason=StopReason.HUNG)]
+    assert course.told(Exited(slot=0, how="SIGTERM")) == [
+        JobLost(slot=0, job=1, outcome=TimedOut(timeout_s=20.0)),
+        JobReturned(slot=0, job=2),
+    ]
+
+
+def test_a_worker_that_ends_its_job_while_it_is_being_ended_does_not_go_on_with_the_next() -> None:
+    course = with_next()
+    course.tick(20.0)
+    assert course.told(Finished(slot=0, rss_bytes=0), Exited(slot=0, how="SIGTERM")) == [JobReturned(slot=0, job=2)]
+
+
+def test_the_next_job_of_a_worker_that_does_not_die_comes_back_with_its_slot() -> None:
+    course = with_next()
+    for grace_s in (20.0, TERM_GRACE_S):
+        course.tick(grace_s)
+    assert course.tick(LOST_AFTER_S) == [
+        JobLost(slot=0, job=1, outcome=TimedOut(timeout_s=20.0)),
+        JobReturned(slot=0, job=2),
+        Abandon(slot=0),
+        Spawn(slot=0),
+    ]
+
+
+def test_a_halt_brings_the_next_job_back() -> None:
+    course = with_next()
+    course.halt()
+    assert course.told(Exited(slot=0, how="SIGTERM"))[1:] == [JobReturned(slot=0, job=2)]
+
+
+@pytest.mark.parametrize("stop", ["drain", "renew", "resize"])
+def test_a_worker_that_is_to_leave_after_its_job_does_the_next_one_before(stop: str) -> None:
+    course = with_next()
+    if stop == "resize":
+        course.fleet.resize(SETTINGS, 0, rest_factor=0.0)
+    else:
+        getattr(course.fleet, stop)(course.now)
+    assert course.told(Finished(slot=0, rss_bytes=0)) == []
+    ordered = course.told(Finished(slot=0, rss_bytes=0))
+    assert [type(order) for order in ordered] == [Dismiss]
+
+
+def test_a_worker_that_has_grown_too_large_leaves_after_the_next_job_and_gets_no_other_one() -> None:
+    course = with_next()
+    assert course.told(Finished(slot=0, rss_bytes=5_000), Granted(slot=0, timeout_s=20.0)) == []
+    assert course.fleet.open_to_next() == []
+    assert course.told(Finished(slot=0, rss_bytes=5_000)) == [Dismiss(slot=0, reason=StopReason.BLOATED)]
+
+
+def test_a_next_job_is_for_a_worker_that_renders_and_has_none_yet() -> None:
+    assert Course().idle().fleet.open_to_next() == []
+    assert Course().busy().fleet.open_to_next() == []
+    assert rendering().fleet.open_to_next() == [0]
+    assert with_next().fleet.open_to_next() == []
+
+
+def test_nobody_has_a_next_job_while_somebody_is_idle() -> None:
+    course = Course(most=2).idle(workers=2)
+    course.told(Assigned(slot=0, job=1, timeout_s=60.0), Granted(slot=0, timeout_s=20.0))
+    assert course.fleet.open_to_next() == []
+    course.told(Assigned(slot=1, job=2, timeout_s=60.0))
+    assert course.fleet.open_to_next() == [0]
+
+
+def test_a_worker_that_leaves_or_rests_after_its_job_gets_no_next_one() -> None:
+    assert rendering(recycle_after_jobs=1).fleet.open_to_next() == []
+    for change in ("drain", "renew"):
+        course = rendering()
+        getattr(course.fleet, change)(course.now)
+        assert course.fleet.open_to_next() == []
+    course = rendering()
+    course.fleet.resize(SETTINGS, 1, rest_factor=0.5)
+    assert course.fleet.open_to_next() == []
+
+
+def test_a_next_job_that_cannot_be_taken_comes_back_at_once() -> None:
+    for course in (Course(), Course().idle(), Course().busy(), with_next()):
+        assert course.told(AssignedNext(slot=0, job=9, timeout_s=7.0)) == [JobReturned(slot=0, job=9)]
 
 
 # ---- recycling, surplus

@@ -32,7 +32,7 @@ from watcherd.model import Change
 from watcherd.pool.admission import Admission
 from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
-from watcherd.pool.orders import GiveUp, JobLost, NotStarted
+from watcherd.pool.orders import GiveUp, JobLost, JobReturned, NotStarted
 from watcherd.pool.sizing import wanted_workers
 from watcherd.pool.slots import Busy, Idle, Mode, Resting
 from watcherd.queue.jobqueue import Job, JobQueue
@@ -291,8 +291,8 @@ class Core:
     def _settle_losses(self, effect: Effect, moment: Moment) -> list[Effect]:
         """Some of the fleet's commands are news for ourselves."""
         match effect:
-            case JobLost(job=job, outcome=outcome):
-                return self.attempts.lost(job, outcome, moment, halting=self.fleet.mode is Mode.HALTING)
+            case JobLost() | JobReturned():
+                return self.attempts.lost(effect, moment, halting=self.fleet.mode is Mode.HALTING)
             case GiveUp(detail=detail):
                 self.failure = detail
                 return []

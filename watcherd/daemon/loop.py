@@ -33,7 +33,7 @@ from watcherd.daemon.effects import (
 from watcherd.daemon.roots.rooms import RootRooms
 from watcherd.daemon.stall import RETRY_S, Stall
 from watcherd.ledger.errors import LedgerFull
-from watcherd.pool.crew import Crew, FromCrew
+from watcherd.pool.crew import Crew, FrameCame, FromCrew
 from watcherd.pool.inbox import Inbox
 from watcherd.pool.orders import Abandon, Command, Kill, Spawn, Terminate
 from watcherd.pool.processes import Workers
@@ -44,6 +44,8 @@ log = get_logger()
 
 _PATIENCE_S = 0.01
 """For so long words may lie in the inbox while all workers are at work."""
+_COMPANY_S = 0.002
+"""For so long the end of a job waits for its worker's next word, where that goes on with its next job by itself."""
 _COMMIT_WITHIN_S = 0.05
 """So soon everything is durable. What a crash takes of it is found again by the marks, and not rendered again."""
 
@@ -114,12 +116,21 @@ class Loop:
             deadline = now
         if patient:
             deadline = min(deadline or now, now + _PATIENCE_S)
-        ready = self.selector.select(None if deadline is None else max(0.0, deadline - now))
-        inputs = [item for key, _ in ready for item in key.data()]
+        inputs = self._read(None if deadline is None else max(0.0, deadline - now))
+        if inputs and all(isinstance(item, FrameCame) and self._goes_on(item.slot) for item in inputs):
+            inputs += self._read(_COMPANY_S)
         return inputs + self.inbox.take_unwoken()
 
+    def _goes_on(self, slot: int) -> bool:
+        """Whether a worker that says something has ended its job, and is at its next one already."""
+        at_work = self.core.fleet.at_work(slot)
+        return at_work is not None and at_work.next is not None
+
+    def _read(self, within_s: float | None) -> list[object]:
+        return [item for key, _ in self.selector.select(within_s) for item in key.data()]
+
     def one_pass(self, moment: Moment, inputs: list[object]) -> None:
-        """Step, commit, carry out; hands come last: they begin at once, and would be in the way of the rest.
+        """Step, answer workers, commit, carry out; hands come last: they begin at once, and would be in the way.
 
         In a stall: serve those that need no ledger, and try the commit again.
         """
@@ -134,6 +145,10 @@ class Loop:
                 effects += handler(item, moment)
         ours = [item for item in inputs if type(item) not in self._handlers]
         effects += self.core.step(moment, ours)
+        self._carry_out_all(
+            filter(_is_answer, effects)
+        )  # a worker waits for it, and need not wait for the disk as well
+        effects = [effect for effect in effects if not _is_answer(effect)]
         try:
             self._commit(moment, now=len(ours) < len(inputs) or any(map(relies_on_ledger, effects)))
         except LedgerFull as error:
@@ -240,6 +255,11 @@ class Loop:
 
     def _pid(self, slot: int) -> int:
         return self._workers[slot].pid if slot in self._workers else 0
+
+
+def _is_answer(effect: Effect) -> bool:
+    """Whether it is what a worker is told of the job that it holds."""
+    return isinstance(effect, TellWorker) and not relies_on_ledger(effect)
 
 
 def _now() -> Moment:

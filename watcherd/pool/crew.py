@@ -22,6 +22,7 @@ from watcherd.pool.orders import (
     Dismiss,
     GiveUp,
     JobLost,
+    JobReturned,
     Kill,
     NotStarted,
     Spawn,
@@ -93,7 +94,7 @@ class Crew:
                 self._workers.kill(slot, reason)
             case Abandon(slot=slot):
                 self._abandon(slot)
-            case JobLost() | GiveUp():
+            case JobLost() | JobReturned() | GiveUp():
                 pass
         return []
 

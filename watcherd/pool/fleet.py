@@ -12,10 +12,13 @@ commands, and compares wanted with actual on every call, so that no step has to 
 
 - A worker keeps its slot until its exit is *seen*. One that is not gone `LOST_AFTER_S` after SIGKILL is *lost*: its
   slot is free again, its process is the kernel's problem (a hung disk, state D), and its exit is taken note of later.
-- Who held a job when its worker ended is always known, because a worker has one job at a time: `JobLost` names it,
-  once. A job for a slot that cannot take one is lost at once. An end by our own deadline is `TimedOut`; a signal that
-  only others send (KILL, TERM, INT, HUP, QUIT) and an end by our own wish are *outside*: the source is not to blame.
-  Anything else is the source's doing, and so is a breach of the protocol.
+- Who held a job when its worker ended is always known, because a worker is at one job at a time: `JobLost` names it,
+  once, and whose doing it was (`blame.py`). A job for a slot that cannot take one is lost at once.
+- A worker that is rendering may be sent its *next* job, so that neither waits for the other between two small ones. It
+  does not touch that before it has said what became of the first: until then its end is the first one's affair, and the
+  next one comes back (`JobReturned`), which was no attempt. With `Finished` the next one is its job, and its deadline
+  begins. Nobody gets a next job while somebody is idle, or where it is to leave or to rest after the one that it has;
+  a worker that is to leave since then does both before. One that cannot take a next job gives it back at once.
 - A missed deadline brings SIGTERM, the next one SIGKILL. Other ends begin by closing the worker's socket, which a
   healthy worker answers by leaving. Each step is taken once, and the first reason stands.
 - Deaths and breaches that no source explains (while idle) are counted, and those while starting are boot failures.
@@ -32,12 +35,12 @@ commands, and compares wanted with actual on every call, so that no step has to 
 
 from dataclasses import replace
 
-from watcherd.model import Crashed, Failed, Reason, StopReason, TimedOut
+from watcherd.model import Crashed, StopReason
+from watcherd.pool import blame
 from watcherd.pool.orders import (
-    NO_THREAD,
-    OUT_OF_MEMORY,
     Abandon,
     Assigned,
+    AssignedNext,
     Broke,
     Command,
     Dismiss,
@@ -47,6 +50,7 @@ from watcherd.pool.orders import (
     GiveUp,
     Granted,
     JobLost,
+    JobReturned,
     Kill,
     NotStarted,
     Spawn,
@@ -54,17 +58,14 @@ from watcherd.pool.orders import (
     WorkerReady,
 )
 from watcherd.pool.restarts import Restarts
-from watcherd.pool.slots import Busy, Idle, Mode, Resting, SlotState, Starting, Step, Stopping
+from watcherd.pool.rests import Rests
+from watcherd.pool.slots import Busy, Idle, Mode, Next, Resting, SlotState, Starting, Step, Stopping
 from watcherd.settings import PoolSettings
 
 DISMISS_GRACE_S = 3.0
 TERM_GRACE_S = 2.0
 LOST_AFTER_S = 5.0
 SURPLUS_AFTER_S = 30.0
-MAX_REST_S = 10.0
-REST_CREDIT_S = 0.25
-"""So much of the time that a worker has not used before a job counts for it: waits are not that exact."""
-_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD})
 
 _GRACE_S = {Step.DISMISSED: DISMISS_GRACE_S, Step.TERMINATED: TERM_GRACE_S, Step.KILLED: LOST_AFTER_S}
 _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
@@ -80,12 +81,12 @@ _ORDERS: dict[Step, type[Dismiss | Terminate | Kill]] = {
 class Fleet:
     """Slots 0 to `most` - 1. Call `handle` for each event and `tick` on each pass, and carry out what they return.
 
-    A worker rests after a job for `rest_factor` times the CPU time that it used, less what it was idle before.
+    `rest_factor`: for how many times the CPU time of a job its worker rests after it (`rests.py`).
     """
 
     def __init__(self, settings: PoolSettings, most: int, *, rest_factor: float = 0.0) -> None:
         self._settings = settings
-        self._rest_factor = rest_factor
+        self._rests = Rests(rest_factor)
         self._most = most
         self._slots: dict[int, SlotState] = {}
         self._mode = Mode.RUNNING
@@ -94,7 +95,6 @@ class Fleet:
         self._restarts = Restarts()
         self._given_up = False
         self._busy_s = 0.0
-        self._paid_until: dict[int, float] = {}
         self._outdated: set[int] = set()
 
     # ---- what can be seen
@@ -120,6 +120,18 @@ class Fleet:
             return []
         rested = [(state.since, slot) for slot, state in self._slots.items() if isinstance(state, Idle)]
         return [slot for _, slot in sorted(rested, reverse=True)]
+
+    def open_to_next(self) -> list[int]:
+        """Slots whose workers may be sent the job after the one that they render; none while a worker is idle."""
+        if self._mode is not Mode.RUNNING or self._rests.factor or self.idle():
+            return []
+        rendering = [(slot, state) for slot in self._slots if (state := self.at_work(slot)) and state.granted]
+        return [slot for slot, state in rendering if not state.next and not self._why_end(slot, state)]
+
+    def at_work(self, slot: int) -> Busy | None:
+        """What a worker is at; None where it is at nothing, or is being ended."""
+        state = self._slots.get(slot)
+        return state if isinstance(state, Busy) else None
 
     @property
     def degraded(self) -> bool:
@@ -157,7 +169,7 @@ class Fleet:
 
     def resize(self, settings: PoolSettings, most: int, *, rest_factor: float) -> None:
         """Work by other settings from now on. Workers above `most` leave as soon as they hold no job."""
-        self._settings, self._most, self._rest_factor = settings, most, rest_factor
+        self._settings, self._most, self._rests.factor = settings, most, rest_factor
 
     def renew(self, now: float) -> list[Command]:
         """Replace every worker, those that hold a job after it: what they were started with holds no more."""
@@ -202,6 +214,8 @@ class Fleet:
                 return self._exited(event, now)
             case Assigned(slot=slot, job=job) if not isinstance(self._slots.get(slot), Idle):
                 return [JobLost(slot=slot, job=job, outcome=Crashed(how="no worker was there for it", outside=True))]
+            case AssignedNext(slot=slot, job=job) if slot not in self.open_to_next():
+                return [JobReturned(slot=slot, job=job)]
             case _ if event.slot not in self._slots:
                 return []
             case Broke():
@@ -222,7 +236,7 @@ class Fleet:
     # ---- transitions
 
     def _progress(
-        self, event: WorkerReady | Assigned | Granted | Finished, state: SlotState, now: float
+        self, event: WorkerReady | Assigned | AssignedNext | Granted | Finished, state: SlotState, now: float
     ) -> list[Command]:
         match event, state:
             case Finished(), Stopping():
@@ -233,42 +247,37 @@ class Fleet:
                 self._restarts.worker_ready(now)
                 self._slots[event.slot] = Idle(since=now, jobs=0)
             case Assigned(job=job, timeout_s=timeout_s), Idle(jobs=jobs):
-                deadline = now + timeout_s
-                self._slots[event.slot] = Busy(
-                    job=job, since=now, deadline=deadline, timeout_s=timeout_s, jobs=jobs + 1
-                )
+                self._slots[event.slot] = _begun(Next(job=job, timeout_s=timeout_s), jobs, now)
             case Granted(timeout_s=timeout_s), Busy():
-                self._slots[event.slot] = replace(state, deadline=now + timeout_s, timeout_s=timeout_s)
+                deadline = now + timeout_s
+                self._slots[event.slot] = replace(state, deadline=deadline, timeout_s=timeout_s, granted=True)
+            case AssignedNext(job=job, timeout_s=timeout_s), Busy():
+                self._slots[event.slot] = replace(state, next=Next(job=job, timeout_s=timeout_s))
             case Finished(rss_bytes=rss_bytes), Busy(jobs=jobs, since=since):
+                state = replace(state, rss_bytes=rss_bytes)
                 self._busy_s += now - since
-                rest_s = self._rest_s(event, since, now)
+                rest_s = self._rests.after(event.slot, cpu_s=event.cpu_s, since=since, now=now)
+                if state.next is not None:
+                    self._slots[event.slot] = _begun(state.next, jobs, now, rss_bytes)
+                    return []
                 after = Resting(deadline=now + rest_s, jobs=jobs) if rest_s else Idle(since=now, jobs=jobs)
                 self._slots[event.slot] = after
-                reason = self._why_end(event.slot, jobs, rss_bytes)
+                reason = self._why_end(event.slot, state)
                 return [self._stop(event.slot, reason, Step.DISMISSED, now)] if reason else []
             case _:
                 return self._broken(event.slot, f"{type(event).__name__} while {type(state).__name__}", now)
         return []
 
-    def _rest_s(self, event: Finished, since: float, now: float) -> float:
-        """How long a worker rests so that it uses no more than its share of the processors."""
-        if not self._rest_factor:
-            return 0.0
-        begun = max(self._paid_until.get(event.slot, 0.0), since - REST_CREDIT_S)
-        paid = begun + event.cpu_s * (1.0 + self._rest_factor)
-        self._paid_until[event.slot] = min(paid, now + MAX_REST_S)
-        return max(0.0, self._paid_until[event.slot] - now)
-
-    def _why_end(self, slot: int, jobs: int, rss_bytes: int) -> StopReason | None:
+    def _why_end(self, slot: int, state: Busy) -> StopReason | None:
         if self._mode is not Mode.RUNNING:
             return StopReason.SHUTDOWN
         if self._useful() > self._most:
             return StopReason.SURPLUS
         if slot in self._outdated:
             return StopReason.OUTDATED
-        if self._settings.recycle_after_jobs and jobs >= self._settings.recycle_after_jobs:
+        if self._settings.recycle_after_jobs and state.jobs >= self._settings.recycle_after_jobs:
             return StopReason.WORN
-        if self._settings.recycle_above_bytes and rss_bytes > self._settings.recycle_above_bytes:
+        if self._settings.recycle_above_bytes and state.rss_bytes > self._settings.recycle_above_bytes:
             return StopReason.BLOATED
         return None
 
@@ -290,13 +299,13 @@ class Fleet:
     def _exited(self, event: Exited, now: float) -> list[Command]:
         state = self._slots.pop(event.slot, None)
         self._outdated.discard(event.slot)
-        outside = event.how in _OUTSIDE
+        outside = blame.is_outside(event.how)
         match state:
-            case Busy(job=job, since=since):
+            case Busy(since=since):
                 self._busy_s += now - since
-                return [JobLost(slot=event.slot, job=job, outcome=_end_of_busy(event.how))]
+                return blame.ended_by_itself(event.slot, state, event.how)
             case Stopping():
-                return self._job_lost(event.slot, state)
+                return blame.ended_by_us(event.slot, state)
             case Starting() if not outside:
                 words = f": {event.last_words}" if event.last_words else ""
                 return self._boot_failed(f"a worker ended before it was ready ({event.how}){words}", now)
@@ -305,16 +314,6 @@ class Fleet:
             case Starting():
                 self._restarts.killed_while_starting(now)
         return []
-
-    def _job_lost(self, slot: int, state: Stopping) -> list[Command]:
-        """What becomes of the job of a worker that we have ended. One that broke the protocol is to blame."""
-        if state.job is None:
-            return []
-        if state.timeout_s:
-            return [JobLost(slot=slot, job=state.job, outcome=TimedOut(timeout_s=state.timeout_s))]
-        broke = state.reason is StopReason.HUNG
-        how = "broke the protocol" if broke else f"ended by us ({state.reason})"
-        return [JobLost(slot=slot, job=state.job, outcome=Crashed(how=how, outside=not broke))]
 
     def _overdue(self, slot: int, now: float) -> list[Command]:
         state = self._slots[slot]
@@ -336,7 +335,7 @@ class Fleet:
             case Stopping():
                 del self._slots[slot]
                 self._outdated.discard(slot)
-                return [*self._job_lost(slot, state), Abandon(slot=slot)]
+                return [*blame.ended_by_us(slot, state), Abandon(slot=slot)]
 
     def _useful(self) -> int:
         return sum(not isinstance(state, Stopping) for state in self._slots.values())
@@ -363,16 +362,17 @@ class Fleet:
 
     def _stop(self, slot: int, reason: StopReason, step: Step, now: float) -> Command:
         """The only way into `Stopping`, and from one step of it to the next."""
-        job, timeout_s = None, 0.0
+        job, timeout_s, after = None, 0.0, None
         match self._slots[slot]:
             case Busy() as busy:
                 self._busy_s += now - busy.since
-                job = busy.job
+                job, after = busy.job, busy.next
                 timeout_s = busy.timeout_s if (reason, step) == (StopReason.HUNG, Step.TERMINATED) else 0.0
             case Stopping() as before:
-                job, timeout_s = before.job, before.timeout_s
+                job, timeout_s, after = before.job, before.timeout_s, before.next
+        deadline = now + _GRACE_S[step]
         self._slots[slot] = Stopping(
-            reason=reason, step=step, deadline=now + _GRACE_S[step], job=job, timeout_s=timeout_s
+            reason=reason, step=step, deadline=deadline, job=job, timeout_s=timeout_s, next=after
         )
         return _ORDERS[step](slot=slot, reason=reason)
 
@@ -394,7 +394,7 @@ class Fleet:
         return [GiveUp(detail=why)]
 
 
-def _end_of_busy(how: str) -> Crashed | Failed:
-    if how == OUT_OF_MEMORY:
-        return Failed(reason=Reason.OUT_OF_MEMORY, detail="the kernel ended its worker for want of memory")
-    return Crashed(how=how, outside=how in _OUTSIDE)
+def _begun(job: Next, jobs: int, now: float, rss_bytes: int = 0) -> Busy:
+    """The state of a worker that turns to a job, after so many others."""
+    deadline, timeout_s = now + job.timeout_s, job.timeout_s
+    return Busy(job=job.job, since=now, deadline=deadline, timeout_s=timeout_s, jobs=jobs + 1, rss_bytes=rss_bytes)

@@ -31,6 +31,15 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedNext:
+    """The daemon gives a worker that is rendering the job after that one, with `timeout_s` to identify it then."""
+
+    slot: int
+    job: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     """The job may be rendered: the deadline starts anew."""
 
@@ -75,7 +84,7 @@ class NotStarted:
     detail: str
 
 
-Event = WorkerReady | Assigned | Granted | Finished | Broke | Exited | NotStarted
+Event = WorkerReady | Assigned | AssignedNext | Granted | Finished | Broke | Exited | NotStarted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +135,18 @@ class JobLost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobReturned:
+    """A job's worker has ended before its turn came: it goes back to where it came from, and it was no attempt."""
+
+    slot: int
+    job: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUp:
     """Restarting cannot cure this; the daemon should end."""
 
     detail: str
 
 
-Command = Spawn | Dismiss | Terminate | Kill | Abandon | JobLost | GiveUp
+Command = Spawn | Dismiss | Terminate | Kill | Abandon | JobLost | JobReturned | GiveUp

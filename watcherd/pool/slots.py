@@ -22,14 +22,28 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """A job that a busy worker has been sent, and does not touch before it has said what became of the one before."""
+
+    job: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """Holding a job until `deadline`."""
+    """Holding a job until `deadline`, and perhaps its next one. `granted`: it is being rendered.
+
+    `rss_bytes`: the worker's size when it turned to the job by itself; 0 where it was idle before.
+    """
 
     job: int
     since: float
     deadline: float
     timeout_s: float
     jobs: int
+    granted: bool = False
+    next: Next | None = None
+    rss_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +55,7 @@ class Stopping:
     deadline: float
     job: int | None
     timeout_s: float = 0.0
+    next: Next | None = None
 
 
 class Step(StrEnum):

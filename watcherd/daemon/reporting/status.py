@@ -122,7 +122,7 @@ class Status:
 
     def _worker(self, slot: int, state: object, moment: Moment) -> Told:
         there = self._workers is not None and slot in self._workers
-        held = next((one for one in self._core.attempts.under_way() if one.slot == slot), None)
+        held = self._core.attempts.held_in(slot)
         return {
             "slot": slot,
             "pid": self._workers[slot].pid if self._workers is not None and there else 0,

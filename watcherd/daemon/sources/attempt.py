@@ -51,6 +51,7 @@ class Phase(StrEnum):
 
     FETCHING = "fetching"
     FETCHED = "fetched"
+    NEXT = "next"
     IDENTIFYING = "identifying"
     RENDERING = "rendering"
     COLLECTING = "collecting"
@@ -60,10 +61,17 @@ class Phase(StrEnum):
 
 AHEAD = frozenset({Phase.FETCHING, Phase.FETCHED})
 AFTER_WORKER = frozenset({Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
+WITH_WORKER = frozenset({Phase.NEXT, Phase.IDENTIFYING, Phase.RENDERING})
 _WITH_HANDS = frozenset({Phase.FETCHING, Phase.COLLECTING, Phase.RELOCATING, Phase.PUBLISHING})
 _NOTHING_SEEN: dict[str, Any] = {"width": 0, "height": 0, "phash": None, "dhash": None, "captured": ""}
 _MOST_HELD = 16
 """So many sources of a root may be with its hands, beyond those fetched ahead: a slow disk must not fill the memory."""
+
+_QUICK_PIXELS = 1_000_000
+"""What a worker renders may have so many, of all its variants together, for another source to wait for that very one
+(chosen: some 20 ms). Where it takes longer, the way between two sources does not matter."""
+_LIGHT_BYTES = 64 * 1024
+"""So large may a source be that waits with a worker (chosen: whatever it turns out to be, it is no large photo)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -191,6 +199,23 @@ def collect_of(attempt: Attempt, twin: Entry, names: Names) -> Collect:
     is_local = root.keeps_identity and not root.network
     mount = root.file_system if is_local and isinstance(root.file_system, int) else None
     return Collect(ticket=attempt.ticket, items=items, mount=mount)
+
+
+def read_from(attempt: Attempt) -> Fetched:
+    """The content of an attempt that was fetched."""
+    if attempt.fetched is None:
+        raise AssertionError("no worker gets what was not fetched")
+    return attempt.fetched
+
+
+def may_follow(attempt: Attempt, holder: Attempt) -> bool:
+    """Whether a worker that renders one source may be sent the other: both small, and nobody suspects them."""
+    if any(one.job.suspect or one.job.whole_budget for one in (attempt, holder)):
+        return False
+    if holder.phase is not Phase.RENDERING or holder.header is None:
+        return False
+    pixels = holder.header.pixels * holder.header.frames * len(holder.wanted)
+    return pixels <= _QUICK_PIXELS and read_from(attempt).stamp.size_bytes <= _LIGHT_BYTES
 
 
 def wants_other_decoder(job: Job, ledger: Ledger) -> bool:

@@ -1,10 +1,11 @@
 """Attempts: the way of a job from the queue to its recorded outcome.
 
 Responsible for: which attempt is where (with the hands, with a worker), what `Identified` is answered, what is
-published, and when a worker gets the next content. What an outcome means for the source's entry stands in
+published. How a job comes to a worker stands in `dispatch.py`, what an outcome means for the source's entry in
 `outcomes.py`. Not responsible for I/O: everything that is to be done outside comes back as effects.
 
     queue -> FETCHING (hands) -> FETCHED -> IDENTIFYING (worker) -> RENDERING (worker) -> PUBLISHING (hands) -> ended
+                                    '-> NEXT -'    |      (NEXT: with a worker that has another to end before)
                                                    |-> COLLECTING (hands: a twin's derivatives) -> PUBLISHING
           RELOCATING (hands, instead of FETCHING) -'--> RELOCATING (hands: from an earlier layout's place) -> ended
                                                    |-> ended: right already, known as undoable
@@ -19,8 +20,8 @@ from watcherd.daemon.effects import AskHands, CloseDescriptors, Discard, Effect,
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.roots import relocations
 from watcherd.daemon.sources import attempt as one
-from watcherd.daemon.sources.attempt import Attempt, Phase, Safekeeping
-from watcherd.daemon.sources.in_hand import InHand
+from watcherd.daemon.sources.attempt import WITH_WORKER, Attempt, Phase
+from watcherd.daemon.sources.dispatch import Dispatch
 from watcherd.daemon.sources.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import (
@@ -35,15 +36,14 @@ from watcherd.model import (
     Rendered,
     Reused,
     Source,
-    TimedOut,
     Unchanged,
 )
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Identified, grant, release
-from watcherd.pool.orders import Assigned, Broke, Finished, Granted
-from watcherd.pool.sizing import identify_timeout_s, render_timeout_s
-from watcherd.queue.jobqueue import Job, JobQueue
+from watcherd.pool.orders import Broke, Finished, Granted, JobLost, JobReturned
+from watcherd.pool.sizing import render_timeout_s
+from watcherd.queue.jobqueue import JobQueue
 from watcherd.watch.hands.hands import (
     Broken,
     Collected,
@@ -60,7 +60,7 @@ _PICTURE_BYTES = 1 << 20
 """About what a finished picture takes (chosen: a preview is 0.2 MB)."""
 
 
-class Attempts(InHand):
+class Attempts(Dispatch):
     """All attempts under way, and the jobs that wait for memory or for a twin."""
 
     def __init__(
@@ -76,93 +76,23 @@ class Attempts(InHand):
         is_online: Callable[[int], bool],
         tickets: Iterator[int],
     ) -> None:
-        super().__init__()
-        self._ledger = ledger
-        self._queue = queue
-        self._fleet = fleet
-        self._admission = admission
-        self._roots = roots
+        super().__init__(
+            ledger=ledger,
+            queue=queue,
+            fleet=fleet,
+            admission=admission,
+            roots=roots,
+            force=force,
+            is_online=is_online,
+            tickets=tickets,
+        )
         self._outcomes = outcomes
-        self._force = force
-        self._digests: dict[bytes, int] = {}
         self._no_reuse: set[Source] = set()
-        self._no_relocation: set[Source] = set()
-        self._is_online = is_online
-        self._tickets = tickets
-        self.pids: dict[int, int] = {}
-        self.safety: Safekeeping | None = None
-        """Told of attempts, where derivatives need not be on the disk at once."""
-        self._now = 0.0
 
     def lay_down_all(self) -> None:
         """The end of the run: what is in hand was not finished by our own doing, and is not to be suspected."""
         for attempt in list(self._by_ticket.values()):
             self._lay_down(attempt)
-
-    # ---- from the queue to a worker
-
-    def dispatch(self, moment: Moment, *, ahead: int) -> list[Effect]:
-        """Give fetched sources to idle workers, and have at most `ahead` sources of each root fetched beyond that.
-
-        Each root for itself: the hands of one that hangs hold what they hold, and no other root waits for them.
-        """
-        self._now = moment.now
-        effects = [effect for slot in self._fleet.idle() for effect in self._assign(slot, moment)]
-        while True:
-            attempts = self._by_ticket.values()
-            suspects = not any(attempt.job.suspect for attempt in attempts)
-            accept = partial(self._acceptable, first=self._first())
-            job = self._queue.pop(suspects=suspects, accept=accept, full=one.full_roots(attempts, ahead))
-            if job is None:
-                return effects
-            effects.append(self._fetch(job, moment))
-
-    def _first(self) -> Source | None:
-        return self._parking.overdue(self._now, self._digests, self._is_online)
-
-    def _acceptable(self, job: Job, first: Source | None) -> bool:
-        """`first`: a job that was passed for too long has the next free memory, and no other."""
-        if job.digest in self._digests or first not in {None, job.source}:
-            return False
-        needed = job.memory_bytes or 0
-        return self._admission.would_grant(needed, whole_budget=job.whole_budget) and self._admission.may_fetch(
-            job.stamp.size_bytes
-        )
-
-    def _fetch(self, job: Job, moment: Moment) -> Effect:
-        root = self._roots[job.source.root]
-        attempt = Attempt(ticket=next(self._tickets), job=job, root=root, started=moment.now)
-        self._by_ticket[attempt.ticket] = attempt
-        self._by_source[job.source] = attempt
-        self._admission.fetch(attempt.ticket, job.stamp.size_bytes)
-        relocation = relocations.by_ledger(attempt, self._ledger.entry(job.source))
-        if relocation is not None and job.source not in self._no_relocation:
-            attempt.phase = Phase.RELOCATING
-            return AskHands(root=root.number, request=relocation)
-        return self._read(attempt)
-
-    def _read(self, attempt: Attempt) -> Effect:
-        attempt.phase = Phase.FETCHING
-        request = one.fetch_of(attempt, self._force.settings.limits.max_bytes)
-        return AskHands(root=attempt.root.number, request=request)
-
-    def _assign(self, slot: int, moment: Moment) -> list[Effect]:
-        waiting = [a for a in self._by_ticket.values() if a.phase is Phase.FETCHED]
-        attempt = min(waiting, key=lambda a: a.ticket, default=None)
-        if attempt is None or attempt.fetched is None:
-            return []
-        attempt.phase, attempt.slot, attempt.worker = Phase.IDENTIFYING, slot, self.pids.get(slot, 0)
-        # The attempt is on disk before its worker hears of it: a crash of all of us finds whom to suspect.
-        self._ledger.begin_attempt(attempt.job.source)
-        attempt.relaxed = self.safety is not None and self.safety.begun(attempt.job.source)
-        attempt.other_decoder = one.wants_other_decoder(attempt.job, self._ledger)
-        work = one.work_of(attempt, attempt.fetched, self._force.settings.limits)
-        timeout_s = identify_timeout_s(self._force.settings.pool, attempt.fetched.stamp.size_bytes)
-        assigned = Assigned(slot=slot, job=attempt.ticket, timeout_s=timeout_s)
-        return [
-            *self._fleet.handle(assigned, moment.now),
-            TellWorker(slot=slot, body=work.body(), descriptors=(attempt.fetched.fd,)),
-        ]
 
     # ---- what the hands say
 
@@ -303,6 +233,7 @@ class Attempts(InHand):
             return [CloseDescriptors(descriptors=descriptors), *self._fleet.handle(broke, moment.now)]
         effects: list[Effect] = [*self._fleet.handle(finished, moment.now)]
         attempt.slot = None
+        self._begin_next(finished.slot)
         attempt.digest = message.digest or attempt.digest
         attempt.decode_s, attempt.encode_s, attempt.notes = message.decode_s, message.encode_s, message.notes
         attempt.phash, attempt.dhash, attempt.captured = message.phash, message.dhash, message.captured
@@ -313,17 +244,21 @@ class Attempts(InHand):
         self._admission.fetch(attempt.ticket, _PICTURE_BYTES * len(message.made))
         return [*effects, *self._publish(attempt, one.items_made(attempt, message, descriptors), moment)]
 
-    def lost(
-        self, ticket: int, outcome: Crashed | TimedOut | Failed, moment: Moment, *, halting: bool = False
-    ) -> list[Effect]:
+    def _begin_next(self, slot: int) -> None:
+        """It has turned to the source that it had been sent already, if there is one."""
+        at_work = self._fleet.at_work(slot)
+        if at_work is not None:
+            self._by_ticket[at_work.job].phase = Phase.IDENTIFYING
+
+    def lost(self, command: JobLost | JobReturned, moment: Moment, *, halting: bool = False) -> list[Effect]:
         """The worker that held this attempt is gone. In a halt that is our doing, and costs the source nothing."""
-        attempt = self._by_ticket.get(ticket)
-        if attempt is None or attempt.phase not in {Phase.IDENTIFYING, Phase.RENDERING}:
+        attempt = self._by_ticket.get(command.job)
+        if attempt is None or attempt.phase not in WITH_WORKER:
             return []
         attempt.slot = None
-        if halting and isinstance(outcome, Crashed):
+        if isinstance(command, JobReturned) or (halting and isinstance(command.outcome, Crashed)):
             return self._put_back(attempt)
-        return self._conclude(attempt, outcome, moment)
+        return self._conclude(attempt, command.outcome, moment)
 
     def _held(self, slot: int, ticket: int, *phases: Phase) -> Attempt | None:
         attempt = self._by_ticket.get(ticket)

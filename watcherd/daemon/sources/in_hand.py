@@ -3,7 +3,7 @@
 Responsible for: the questions that others ask about them. Not responsible for: moving them on (`attempts.py`).
 """
 
-from watcherd.daemon.sources.attempt import AFTER_WORKER, AHEAD, Attempt
+from watcherd.daemon.sources.attempt import AFTER_WORKER, AHEAD, Attempt, Phase
 from watcherd.daemon.sources.parking import Parking
 from watcherd.model import Source
 
@@ -48,9 +48,14 @@ class InHand:
         return sum(attempt.phase in AFTER_WORKER for attempt in self._by_ticket.values())
 
     def source_in(self, slot: int) -> bytes | None:
-        """The path of the source that a worker holds, for the log."""
-        held = next((attempt for attempt in self._by_ticket.values() if attempt.slot == slot), None)
+        """The path of the source that a worker is at, for the log."""
+        held = self.held_in(slot)
         return held.root.path + b"/" + held.job.source.path if held else None
+
+    def held_in(self, slot: int) -> Attempt | None:
+        """The attempt that a worker is at."""
+        held = (attempt for attempt in self._by_ticket.values() if attempt.slot == slot)
+        return next((attempt for attempt in held if attempt.phase is not Phase.NEXT), None)
 
     def waiting_for_worker(self) -> int:
         """Fetched sources without a worker."""
