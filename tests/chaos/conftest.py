@@ -88,6 +88,14 @@ def plain_daemon(daemon_at: Callable[..., Daemon], watched: Path) -> Daemon:
 
 
 @pytest.fixture
+def secluded() -> tuple[str, ...]:
+    """The prefix of a command that hears nothing of what others mount; empty where that is not permitted."""
+    prefix = ("unshare", "--mount", "--propagation", "private")
+    tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+    return prefix if tried.returncode == 0 else ()
+
+
+@pytest.fixture
 def scan(place: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `watcherd scan --json` with a quick settling, on the place's own state directory unless told otherwise."""
 

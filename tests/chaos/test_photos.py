@@ -23,8 +23,9 @@ def _decoded(daemon: Daemon) -> int:
     return daemon.outcomes()["rendered"]
 
 
-def test_an_idle_daemon_does_next_to_nothing(plain_daemon: Daemon) -> None:
+def test_an_idle_daemon_does_next_to_nothing(plain_daemon: Daemon, secluded: tuple[str, ...]) -> None:
     daemon = plain_daemon
+    daemon.prefix = secluded
     daemon.start().rested(sources=0)
     rest = daemon.rest(REST_S)
     print(rest)
@@ -34,8 +35,11 @@ def test_an_idle_daemon_does_next_to_nothing(plain_daemon: Daemon) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_photos_are_rendered_once_and_never_again(watched: Path, plain_daemon: Daemon, corpus: Path) -> None:
+def test_photos_are_rendered_once_and_never_again(
+    watched: Path, plain_daemon: Daemon, corpus: Path, secluded: tuple[str, ...]
+) -> None:
     daemon = plain_daemon
+    daemon.prefix = secluded
     photos = sorted((corpus / "photos").glob("*.[jJ][pP][gG]"))
     count = len(photos)
     daemon.start()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.audit import audit
-from tests.chaos.disks import Disks
+from tests.chaos.disks import Disk, Disks
 from tests.chaos.harness import QUICK_SETTLE, Daemon, eventually
 from tests.chaos.pictures import fill, jpeg, put
 
@@ -31,6 +31,15 @@ def decodes(daemon: Daemon) -> int:
     return sum(daemon.rendered().values())
 
 
+def take_its_number(disk: Disk, disk_at: Disks) -> None:
+    """Mount others until one has the device number that this disk had, unless a test in another process has it."""
+    for number in range(8):
+        blocker = disk_at(f"blocker{number}", f"blocker{number}", disk.kind)
+        blocker.mount()
+        if blocker.devices == disk.devices[-1:]:
+            return
+
+
 KINDS = pytest.mark.parametrize("kind", ["ext4", "btrfs", "xfs"])
 
 
@@ -52,9 +61,7 @@ def test_a_disk_that_is_unmounted_and_mounted_again_costs_one_scan_and_no_decode
     counts = daemon.rested(sources=11)
     assert counts["done"] == 11, "the disk's are not forgotten, and the other root goes on"
 
-    # The device number that it had is taken by another.
-    blocker = disk_at("blocker", "blocker", kind)
-    blocker.mount()
+    take_its_number(disk, disk_at)
     scans = len(daemon.lines("scan.ended"))
     disk.mount()
     until_state(daemon, disk.point, "online")
