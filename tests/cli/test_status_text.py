@@ -15,7 +15,7 @@ from watcherd.cli.status_text import length, overall_text, queue_text
 from watcherd.daemon.reporting.status import Status
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Entry, Reason, Source, State
-from watcherd.watch.mountpoints import PointSeen
+from watcherd.watch.mountpoints import LinkLeft, PointSeen
 
 LEDGER: dict[str, Any] = {
     "sources": {"done": 12_345, "rejected": 3, "pending": 0},
@@ -134,3 +134,12 @@ def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
             (State.REJECTED, "unsupported", 1),
             (State.QUARANTINED, "crashed", 1),
         ]
+
+
+def test_links_that_are_not_followed_are_told_some_of_them(world: World) -> None:
+    for number in range(30):
+        world.report(LinkLeft(root=world.root, link=b"way %02d" % number, why="it leads to its own root"))
+    world.settle_down()
+    (line,) = [line for line in overall_text(told(world)).splitlines() if line.startswith("root: /photos ")]
+    assert "; link way 00 is not followed: it leads to its own root;" in line
+    assert line.count("is not followed") == 20

@@ -162,6 +162,16 @@ def test_a_mount_point_is_remembered_when_nothing_is_known_there_any_more(ledger
     assert (ledger.mounts(1), ledger._connection.execute("SELECT count(*) FROM directory").fetchone()) == ({}, (0,))
 
 
+def test_mount_points_are_told_one_by_one_and_below_a_folder(ledger: Ledger) -> None:
+    for path in (b"mnt", b"mnt/card", b"mnt/card/deep", b"mnt/card2", b"mnt0"):
+        ledger.set_mount(1, path, f"of {path.decode()}")
+    ledger.set_mount(2, b"mnt/card/x", "of another root")
+    ledger.record(done(b"plain/a.jpg"))
+    assert ledger.mounts(1, below=b"mnt/card") == {b"mnt/card/deep": "of mnt/card/deep"}
+    assert set(ledger.mounts(1, below=b"mnt")) == {b"mnt/card", b"mnt/card/deep", b"mnt/card2"}
+    assert [ledger.mount(1, path) for path in (b"mnt0", b"plain", b"none")] == ["of mnt0", None, None]
+
+
 def test_a_folder_that_was_forgotten_can_be_known_again(ledger: Ledger) -> None:
     ledger.record(done(b"d/a.jpg"))
     ledger.forget(Source(1, b"d/a.jpg"))

@@ -63,9 +63,21 @@ class Queries:
         rows = self._rows(f"SELECT path FROM directory WHERE parent = ({_DIRECTORY})", root, directory)  # noqa: S608
         return [path for (path,) in rows]
 
-    def mounts(self, root: int) -> dict[bytes, str]:
-        """The folders of a root at which another file system was mounted, with the identity of that one."""
-        return dict(self._rows("SELECT path, mount FROM directory WHERE root = ? AND mount IS NOT NULL", root))
+    def mounts(self, root: int, *, below: bytes = b"") -> dict[bytes, str]:
+        """The folders of a root at which another file system was mounted, with the identity of that one.
+
+        Links to folders that were followed are among them. `below`: only those that lie below this folder.
+        """
+        sql = "SELECT path, mount FROM directory WHERE root = ? AND mount IS NOT NULL"
+        if below:
+            return dict(self._rows(f"{sql} AND path > ? AND path < ?", root, below + b"/", below + b"0"))
+        return dict(self._rows(sql, root))
+
+    def mount(self, root: int, directory: bytes) -> str | None:
+        """The same of one folder."""
+        sql = "SELECT mount FROM directory WHERE root = ? AND path = ? AND mount IS NOT NULL"
+        found = self._run(sql, root, directory).fetchone()
+        return None if found is None else str(found[0])
 
     def listing(self, root: int, directory: bytes) -> tuple[int, int, int] | None:
         """(digest, done, ignored) of a folder whose sources all rest as done or ignored, or None."""

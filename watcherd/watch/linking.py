@@ -10,9 +10,11 @@ the state directory, and from each other. That leaves no room for loops either: 
 to itself leads into the root, or into what another link leads to.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from types import MappingProxyType
 
 _ESCAPED = b"%abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
@@ -48,13 +50,13 @@ class Links:
     """How the links of a root are treated: whether they are followed, and which of those to folders are.
 
     `seen`: by a link's path below the root, what it may lead to, or why it is not followed. One that is not in it was
-    not looked at yet, or leads nowhere now. Written by the scanner's thread, as a whole; read by any. `others` names
-    the folders that no link may lead to, for any thread.
+    not looked at yet, or leads nowhere now. Written, and looked through, by the scanner's thread alone; others ask for
+    one link at a time. `others` names the folders that no link may lead to, for any thread.
     """
 
     follows: bool = False
     others: Callable[[], Iterable[bytes]] = lambda: ()
-    seen: Mapping[bytes, "Target | Refusal"] = field(default_factory=lambda: MappingProxyType({}))
+    seen: dict[bytes, "Target | Refusal"] = field(default_factory=dict)
 
     def target(self, link: bytes) -> "Target | None":
         """What a link may be followed to."""
@@ -73,8 +75,10 @@ class Links:
         """Note what a scan has seen of a link; None: know nothing of it any more. Whether that is news."""
         if self.seen.get(link) == found:
             return False
-        others = {one: before for one, before in self.seen.items() if one != link}
-        self.seen = MappingProxyType(others if found is None else {**others, link: found})
+        if found is None:
+            del self.seen[link]
+        else:
+            self.seen[link] = found
         return True
 
 
@@ -82,9 +86,59 @@ NOT_FOLLOWED = Links()
 """The rule: a link is never followed."""
 
 
-def refusal(
-    link: bytes, target: Target, *, root: Target, others: Iterable[bytes], held: Mapping[bytes, Target]
-) -> Refusal | None:
+class Held:
+    """What the links lead to that are followed, by link. It lies apart, so each question takes few steps."""
+
+    def __init__(self, held: Mapping[bytes, Target] = MappingProxyType({})) -> None:
+        self._targets: dict[bytes, Target] = {}
+        self._links: dict[bytes, bytes] = {}
+        self._places: dict[tuple[int, int], bytes] = {}
+        self._paths: list[bytes] = []
+        for link, target in held.items():
+            self.put(link, target)
+
+    def get(self, link: bytes) -> Target | None:
+        """What a link leads to."""
+        return self._targets.get(link)
+
+    def put(self, link: bytes, target: Target) -> None:
+        """Follow a link to there."""
+        self.drop(link)
+        path = _closed(target.path)
+        self._targets[link] = target
+        if path not in self._links:
+            insort(self._paths, path)
+        self._links[path] = link
+        if target.inode:
+            self._places[target.device, target.inode] = link
+
+    def drop(self, link: bytes) -> None:
+        """Do not follow a link any more."""
+        target = self._targets.pop(link, None)
+        if target is None:
+            return
+        path, place = _closed(target.path), (target.device, target.inode)
+        if self._links.get(path) == link:
+            del self._links[path]
+            del self._paths[bisect_left(self._paths, path)]
+        if self._places.get(place) == link:
+            del self._places[place]
+
+    def holders(self, link: bytes, target: Target) -> set[bytes]:
+        """The other links by which a folder is reached, or something in it or around it."""
+        path = _closed(target.path)
+        ends = [at + 1 for at, byte in enumerate(path) if byte == ord("/")]
+        found = {self._links[path[:end]] for end in ends if path[:end] in self._links}
+        for below in islice(self._paths, bisect_left(self._paths, path), None):
+            if not below.startswith(path):
+                break
+            found.add(self._links[below])
+        if target.inode and (target.device, target.inode) in self._places:
+            found.add(self._places[target.device, target.inode])
+        return found - {link}
+
+
+def refusal(link: bytes, target: Target, *, root: Target, others: Iterable[bytes], held: Held) -> Refusal | None:
     """Why a link is not followed to a folder, None where it is.
 
     `others`: the paths of all other folders that must not be reached; `held`: what the links lead to that are followed.
@@ -93,24 +147,17 @@ def refusal(
         return Refusal.INTO_ROOT
     if any(_meets(target.path, other) for other in others):
         return Refusal.INTO_ANOTHER
-    if holders(link, target, held):
-        return Refusal.REACHED
-    return None
-
-
-def holders(link: bytes, target: Target, held: Mapping[bytes, Target]) -> list[bytes]:
-    """The other links among these by which a folder is reached, or something in it or around it."""
-    return [
-        one
-        for one, other in held.items()
-        if one != link and (_meets(target.path, other.path) or other.is_at(target.device, target.inode))
-    ]
+    return Refusal.REACHED if held.holders(link, target) else None
 
 
 def _meets(one: bytes, other: bytes) -> bool:
     """Whether two absolute paths are one, or one lies in the other."""
-    one, other = one.rstrip(b"/") + b"/", other.rstrip(b"/") + b"/"
+    one, other = _closed(one), _closed(other)
     return one.startswith(other) or other.startswith(one)
+
+
+def _closed(path: bytes) -> bytes:
+    return path.rstrip(b"/") + b"/"
 
 
 # ------------------------------------------------------------------------------------------------------------- identity

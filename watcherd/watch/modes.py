@@ -81,9 +81,7 @@ def choose(wanted: ModeWanted, evidence: Evidence) -> Choice:
         told = f"{evidence.unwatched} of {evidence.folders} folders are not watched"
         return Choice(mode=Mode.HYBRID, reason=told)
     if evidence.links:
-        return Choice(
-            mode=Mode.HYBRID, reason=f"what followed links to folders lead to ({evidence.links}) is not watched"
-        )
+        return Choice(mode=Mode.HYBRID, reason="what some links lead to is not watched")
     return Choice(mode=Mode.HYBRID, reason="set so") if wanted is ModeWanted.HYBRID else Choice(mode=Mode.NATIVE)
 
 

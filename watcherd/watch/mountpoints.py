@@ -12,7 +12,7 @@ away. Only a link that leads elsewhere than before is believed at once: a person
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,10 +45,13 @@ class LinkLeft:
     why: str
 
 
-def point_of(path: bytes, points: Iterable[bytes]) -> bytes | None:
+def point_of(path: bytes, points: Container[bytes]) -> bytes | None:
     """The mount point among some that a path below the root is or lies below: the longest."""
-    above = [point for point in points if path == point or path.startswith(point + b"/")]
-    return max(above, key=len, default=None)
+    while path:
+        if path in points:
+            return path
+        path = path.rpartition(b"/")[0]
+    return None
 
 
 def is_anything_known(ledger: Known, root: int, directory: bytes) -> bool:
@@ -67,8 +70,13 @@ def mounts_seen(path: bytes, links: Mapping[bytes, bytes], table: Iterable[mount
     table = tuple(table)
     found = mounts.mounts_below(path, table)
     for link, target in links.items():
-        found |= {link + b"/" + below: mount for below, mount in mounts.mounts_below(target, table).items()}
+        found |= mounts_behind(link, target, table)
     return found
+
+
+def mounts_behind(link: bytes, target: bytes, table: Iterable[mounts.Mount]) -> dict[bytes, mounts.Mount]:
+    """What is mounted below a folder that a link leads to, by the path over the link."""
+    return {link + b"/" + below: mount for below, mount in mounts.mounts_below(target, table).items()}
 
 
 def linked(known: Mapping[bytes, str]) -> dict[bytes, bytes]:
@@ -140,7 +148,7 @@ class MountPoints:
             self._links.set(directory, None)
             raise _no_medium()
         if self._links.set(directory, target):
-            self._mounted = self._mounted_now()
+            self._mounted |= mounts_behind(directory, target.path, mounts.table())
 
     def _sight(self, directory: bytes, descriptor: int, known: str, ledger: Known) -> Sight:
         sample = partial(known_files, ledger, self._root, directory)

@@ -17,6 +17,7 @@ from watcherd.queue.jobqueue import WEIGHTS, Job
 Told = dict[str, Any]
 
 _UPCOMING = 20
+_MOST_LINKS = 20
 _MAX_SHOWN = 300
 _MAX_IN_HAND = 64
 _CLASS_WORDS = {
@@ -93,7 +94,7 @@ class Status:
             "state": str(core.conditions.state(number)),
             "reason": core.conditions.reason(number),
             "disks_away": [_shown(path) for path in core.conditions.points.away(number)],
-            "links_left": {_shown(link): why for link, why in core.conditions.points.links_left(number)},
+            "links_left": {_shown(link): why for link, why in core.conditions.points.links_left(number)[:_MOST_LINKS]},
             "mode": str(core.modes.choice(number).mode),
             "mode_reason": core.modes.choice(number).reason,
             "network": core.roots[number].network,

@@ -60,6 +60,7 @@ class Conditions:
 
     def add(self, root: WatchedRoot) -> None:
         """Take a root on. It counts as online until something says otherwise."""
+        self.points.forget(root.number)
         self._states.add(root.number, file_system=root.file_system)
 
     def remove(self, root: int) -> None:

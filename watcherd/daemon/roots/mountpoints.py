@@ -63,12 +63,13 @@ class MountPoints:
         if not item.is_there:
             self._set_away(item.root, item.directory)
             return False
-        if target_of(item.identity) != self._led_in(item.root).get(item.directory):  # nothing else is below it any more
+        led = self._led_in(item.root).get(item.directory)
+        if led is not None and led != target_of(item.identity):  # what was behind it is not there any more
             self._forget_below(item.root, item.directory)
         if not item.identity:
             self._forget_point(item.root, item.directory)
             return False
-        if self.ledger.mounts(item.root).get(item.directory) != item.identity:
+        if self.ledger.mount(item.root, item.directory) != item.identity:
             self._set_mount(item.root, item.directory, item.identity)
         return self._set_there(item.root, item.directory)
 
@@ -97,7 +98,7 @@ class MountPoints:
         return source.path in self._led_in(source.root)
 
     def _led_in(self, root: int) -> dict[bytes, bytes]:
-        """The links that the ledger knows of a root, which is asked once."""
+        """The links of a root and where they led: as the ledger knew it, which is asked once, and as seen since."""
         if root not in self._led:
             self._led[root] = linked(self.ledger.mounts(root))
         return self._led[root]
@@ -136,9 +137,8 @@ class MountPoints:
             self._forget_point(root, point)
 
     def _forget_below(self, root: int, directory: bytes) -> None:
-        for point in self.ledger.mounts(root):
-            if point.startswith(directory + b"/"):
-                self._forget_point(root, point)
+        for point in self.ledger.mounts(root, below=directory):
+            self._forget_point(root, point)
 
     def _forget_point(self, root: int, point: bytes) -> None:
         self._set_mount(root, point, None)
@@ -146,7 +146,10 @@ class MountPoints:
 
     def _set_mount(self, root: int, directory: bytes, identity: str | None) -> None:
         self.ledger.set_mount(root, directory, identity)
-        self._led.pop(root, None)
+        led, target = self._led_in(root), target_of(identity or "")
+        led.pop(directory, None)
+        if target is not None:
+            led[directory] = target
         self._behind.get(root, {}).pop(directory, None)
 
     def _set_away(self, root: int, point: bytes) -> None:

@@ -13,7 +13,7 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from watcherd.watch.linking import Links, Refusal, Target, holders, refusal
+from watcherd.watch.linking import Held, Links, Refusal, Target, refusal
 from watcherd.watch.mountpoints import LinkLeft, PointSeen, linked, point_of
 from watcherd.watch.scanning.listing import Listing
 
@@ -39,8 +39,10 @@ class LinkWalk:
         self._others = tuple(links.others()) if links.follows else ()
         found = os.fstat(descriptor)
         self._place = Target(path=path, device=found.st_dev, inode=found.st_ino)
-        self._held = {link: Target(path=target) for link, target in self._led.items()}
-        self._held |= {link: target for link in links.followed() if (target := links.target(link)) is not None}
+        self._held = Held({link: Target(path=target) for link, target in self._led.items()})
+        for link, seen in links.seen.items():
+            if isinstance(seen, Target):
+                self._held.put(link, seen)
         self._entered: dict[bytes, Target] = {}
         self._of: defaultdict[bytes, set[bytes]] = defaultdict(set)
         for link in {*self._led, *links.seen}:
@@ -84,7 +86,8 @@ class LinkWalk:
             return True
         why = self._why_not(path, target)
         if why is None:
-            self._held[path] = self._entered[path] = target
+            self._held.put(path, target)
+            self._entered[path] = target
             if self._links.is_refused(path):
                 self._links.set(path, None)
                 self._post(LinkLeft(root=self._root, link=path, why=""))
@@ -97,21 +100,21 @@ class LinkWalk:
     def _why_not(self, path: bytes, target: Target) -> Refusal | None:
         why = refusal(path, target, root=self._place, others=self._others, held=self._held)
         while why is Refusal.REACHED:
-            stale = [one for one in holders(path, target, self._held) if not self._leads_on(one)]
+            stale = [one for one in self._held.holders(path, target) if not self._leads_on(one)]
             if not stale:
                 break
             for one in stale:
-                del self._held[one]
+                self._held.drop(one)
             why = refusal(path, target, root=self._place, others=self._others, held=self._held)
         return why
 
     def _leads_on(self, link: bytes) -> bool:
         """Whether a link still leads where it led, if that is there or not; one that does not gives way."""
-        absolute = self._path.rstrip(b"/") + b"/" + link
-        return os.path.islink(absolute) and os.path.realpath(absolute) == self._held[link].path
+        absolute, held = self._path.rstrip(b"/") + b"/" + link, self._held.get(link)
+        return held is not None and os.path.islink(absolute) and os.path.realpath(absolute) == held.path
 
     def _refuse(self, path: bytes, why: Refusal) -> None:
-        self._held.pop(path, None)
+        self._held.drop(path)
         if self._links.set(path, why):
             self._post(LinkLeft(root=self._root, link=path, why=why))
         if path in self._led:
@@ -125,7 +128,7 @@ class LinkWalk:
 
     def _lost(self, path: bytes) -> None:
         """There is no such link any more."""
-        self._held.pop(path, None)
+        self._held.drop(path)
         if self._links.is_refused(path):
             self._post(LinkLeft(root=self._root, link=path, why=""))
         self._links.set(path, None)
