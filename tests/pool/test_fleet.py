@@ -19,6 +19,7 @@ from watcherd.pool.fleet import (
 )
 from watcherd.pool.orders import (
     NO_THREAD,
+    UNSEEN,
     Abandon,
     Assigned,
     AssignedNext,
@@ -52,7 +53,7 @@ from watcherd.settings import PoolSettings
 
 SETTINGS = PoolSettings(recycle_after_jobs=3, recycle_above_bytes=1_000, boot_timeout_s=30.0)
 MOST = 3
-OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD)
+OUTSIDE = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD, UNSEEN)
 OWN = ("SIGSEGV", "SIGABRT", "SIGBUS", "exit 1", "exit 0")
 
 

@@ -16,6 +16,7 @@ from tests.pool.workshop import REPOSITORY, WITHIN_S, bench, misbehaving, readab
 from watcherd.derivatives.memfds import is_sealed
 from watcherd.model import StopReason
 from watcherd.pool.frames import FrameError, Ready, parse_from_worker, release
+from watcherd.pool.orders import UNSEEN
 from watcherd.pool.processes import Workers
 from watcherd.settings import Sandbox
 
@@ -113,6 +114,17 @@ def test_a_signal_is_named(number: int, how: str) -> None:
         os.kill(worker.pid, number)
         ending = one.ending()
         assert (ending.how, ending.stop_reason) == (how, None)
+
+
+@pytest.mark.parametrize(("how", "expected"), [("says_nothing", UNSEEN), ("exits_at_start", "failed")])
+def test_an_exit_that_somebody_else_has_waited_for_is_no_exit_0(how: str, expected: str) -> None:
+    """As in a program that waits for any child; one that ignores SIGCHLD looks the same."""
+    with bench(**misbehaving(how)) as one:
+        worker = one.start()
+        if how == "says_nothing":
+            os.kill(worker.pid, signal.SIGKILL)
+        os.waitpid(worker.pid, 0)
+        assert one.ending().how == expected
 
 
 def test_the_tail_of_what_a_worker_complained_is_kept() -> None:

@@ -1,18 +1,18 @@
 """Blame: what becomes of the jobs of a worker that has ended. Pure.
 
 The job that it was at is charged with its end, or not: an end by our own deadline is `TimedOut`; a signal that only
-others send (KILL, TERM, INT, HUP, QUIT), an end for want of a thread and one by our own wish are *outside*, and the
-source is not to blame; anything else is the source's doing, and so is a breach of the protocol. The job after it was
+others send (KILL, TERM, INT, HUP, QUIT), an end for want of a thread, one that nobody saw and one by our own wish are
+*outside*, and the source is not to blame; anything else is the source's doing, and so is a breach of the protocol. The job after it was
 not touched: it goes back.
 
 Not responsible for: when a worker is ended (`fleet.py`), what follows for the source (`queue/retry.py`).
 """
 
 from watcherd.model import Crashed, Failed, Reason, StopReason, TimedOut
-from watcherd.pool.orders import NO_THREAD, OUT_OF_MEMORY, Command, JobLost, JobReturned
+from watcherd.pool.orders import NO_THREAD, OUT_OF_MEMORY, UNSEEN, Command, JobLost, JobReturned
 from watcherd.pool.slots import Busy, Next, Stopping
 
-_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD})
+_OUTSIDE = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", NO_THREAD, UNSEEN})
 
 
 def is_outside(how: str) -> bool:

@@ -12,6 +12,9 @@ NO_THREAD = "no thread"
 """How a worker ended that was given no thread (a limit on processes, or on memory): it left, and blames no picture."""
 EXIT_NO_THREAD = 71
 """The exit code by which it says so (sysexits.h, EX_OSERR)."""
+UNSEEN = "unseen"
+"""How a worker ended without a word of whom another part of the program has taken the exit status: it ignores SIGCHLD,
+or waits for any child. Most often that was a kill."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from watcherd.model import StopReason
 from watcherd.pool.environment import environment
 from watcherd.pool.frames import MAX_DESCRIPTORS, MAX_TEXT, Decoder, Frame, FrameError, encode
-from watcherd.pool.orders import EXIT_NO_THREAD, NO_THREAD
+from watcherd.pool.orders import EXIT_NO_THREAD, NO_THREAD, UNSEEN
 from watcherd.settings import Sandbox
 
 _READ_BYTES = 64 * 1024
@@ -204,11 +204,12 @@ class Workers:
     def reap(self, slot: int) -> Ending | None:
         """Take note of an exit and let go of everything, or None while the worker lives."""
         worker = self._workers[slot]
-        code = worker.process.poll()
-        if code is None:
+        stderr = _tail(worker.stderr)
+        how = _end_of(worker, stderr)
+        if how is None:
             return None
         del self._workers[slot]
-        ending = Ending(pid=worker.pid, how=_how(code), stderr=_tail(worker.stderr), stop_reason=worker.stop_reason)
+        ending = Ending(pid=worker.pid, how=how, stderr=stderr, stop_reason=worker.stop_reason)
         _close(worker)
         return ending
 
@@ -248,6 +249,21 @@ class Workers:
 def _end_now(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
+
+
+def _end_of(worker: Worker, stderr: str) -> str | None:
+    """How it ended; None while it lives."""
+    if worker.process.returncode is not None:  # it was waited for already
+        return _how(worker.process.returncode)
+    try:
+        seen = os.waitid(os.P_PIDFD, worker.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # somebody else in this program has waited for it
+        worker.process.poll()
+        return "failed" if stderr.strip() else UNSEEN
+    if seen is None:
+        return None
+    worker.process.poll()
+    return _how(seen.si_status if seen.si_code == os.CLD_EXITED else -seen.si_status)
 
 
 def _how(code: int) -> str:
