@@ -209,6 +209,7 @@ preset = "larg"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("[log]\nmetrics_interval_s = 3", '2: unknown key "metrics_interval_s" in [log]; did you mean it in [daemon]?'),
         ("workers = 3", '1: unknown key "workers" outside all tables; did you mean it in [pool]?'),
         ("zzz = 3", '1: unknown key "zzz" outside all tables'),
         ("\n[[root]]\n", "2: unknown table [root]; did you mean [roots]?"),

@@ -221,15 +221,18 @@ def _unknown(source: SourceFile, given: Mapping[str, object], place: Place, know
         if key in known:
             continue
         if place:
-            message = f'unknown key "{key}" in {_named(place)}{meant(key, known)}'
+            message = f'unknown key "{key}" in {_named(place)}{_home(key) or meant(key, known)}'
         elif isinstance(given[key], dict | list):
             message = f"unknown table [{key}]{meant(key, known, form='[{}]')}"
         else:
-            homes = [
-                f"; did you mean it in [{name}]?" for name, kind in SECTIONS.items() if key in get_type_hints(kind)
-            ]
-            message = f'unknown key "{key}" outside all tables{"".join(homes[:1])}'
+            message = f'unknown key "{key}" outside all tables{_home(key)}'
         source.report((*place, key), message)
+
+
+def _home(key: str) -> str:
+    """Where a key that is known elsewhere belongs."""
+    homes = [f"; did you mean it in [{name}]?" for name, kind in SECTIONS.items() if key in get_type_hints(kind)]
+    return "".join(homes[:1])
 
 
 def _checked(source: SourceFile, kind: type[T], given: dict[str, object], place: Place) -> T | None:
