@@ -2,8 +2,8 @@
 
 The job that it was at is charged with its end, or not: an end by our own deadline is `TimedOut`; a signal that only
 others send (KILL, TERM, INT, HUP, QUIT), an end for want of a thread, one that nobody saw and one by our own wish are
-*outside*, and the source is not to blame; anything else is the source's doing, and so is a breach of the protocol. The job after it was
-not touched: it goes back.
+*outside*, and the source is not to blame; anything else is the source's doing, and so is a breach of the protocol. The
+job after it was not touched: it goes back.
 
 Not responsible for: when a worker is ended (`fleet.py`), what follows for the source (`queue/retry.py`).
 """
