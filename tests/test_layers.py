@@ -21,7 +21,7 @@ LEAVES = {
 BETWEEN_STAGES = {
     ("watcherd.watch.hands.", "derivatives"),
     ("watcherd.pool.worker.", "imaging"),
-    ("watcherd.pool.requests.", "queue"),  # the library's pool retries as the daemon does
+    ("watcherd.pool.library.requests.", "queue"),  # the library's pool retries as the daemon does
 }
 
 PURE = {
@@ -63,7 +63,7 @@ DOORS = {
     "sqlite_utils": ("watcherd.ledger.",),
     "pathspec": ("watcherd.watch.ignorefiles.",),
 }
-CHANCE_FROM = {"watcherd.daemon.composition", "watcherd.pool.library"}
+CHANCE_FROM = {"watcherd.daemon.composition", "watcherd.pool.library.pool"}
 NO_MODULES = {"utils", "helpers", "common", "types", "constants", "manager", "exceptions", "base"}
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 40

@@ -1,6 +1,6 @@
 """watcherd: watches upload directories and writes image derivatives next to each upload.
 
-For programs that have bytes and want standardised pictures without a daemon: `ImageProcessingPool` (`pool/library.py`).
+For programs that have bytes and want standardised pictures without a daemon: `ImageProcessingPool` (`pool/library/`).
 
 This module holds the version and imports nothing heavy: `import watcherd` and `watcherd --version` cost nothing. The
 names of the pool are imported at their first use.
@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watcherd.pool.library import ImageProcessingPool
-    from watcherd.pool.result import ImageProcessingError, PoolError, ProcessedImage
-    from watcherd.pool.shared import get_processing_pool, shutdown_processing_pool
+    from watcherd.pool.library.pool import ImageProcessingPool
+    from watcherd.pool.library.result import ImageProcessingError, PoolError, ProcessedImage
+    from watcherd.pool.library.shared import get_processing_pool, shutdown_processing_pool
 
 __version__ = "0.1.0"
 
@@ -27,12 +27,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ImageProcessingError": "watcherd.pool.result",
-    "ImageProcessingPool": "watcherd.pool.library",
-    "PoolError": "watcherd.pool.result",
-    "ProcessedImage": "watcherd.pool.result",
-    "get_processing_pool": "watcherd.pool.shared",
-    "shutdown_processing_pool": "watcherd.pool.shared",
+    "ImageProcessingError": "watcherd.pool.library.result",
+    "ImageProcessingPool": "watcherd.pool.library.pool",
+    "PoolError": "watcherd.pool.library.result",
+    "ProcessedImage": "watcherd.pool.library.result",
+    "get_processing_pool": "watcherd.pool.library.shared",
+    "shutdown_processing_pool": "watcherd.pool.library.shared",
 }
 
 

@@ -31,7 +31,7 @@ from watcherd.imaging import warm
 from watcherd.imaging.decode import identify
 from watcherd.imaging.render import Rendering, render
 from watcherd.model import ColourPolicy, Header, OutputFormat, Variant
-from watcherd.pool.result import without_metadata
+from watcherd.pool.library.result import without_metadata
 from watcherd.settings import LimitSettings
 
 WORKERS = (1, 2, 4)

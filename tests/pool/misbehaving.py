@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from tests.pool.workshop import sealed
 from watcherd.model import Rendered
-from watcherd.pool import fence, worker
+from watcherd.pool import worker
+from watcherd.pool.fence import fence
 from watcherd.pool.frames import Ended, Made, encode, ready
 
 PICTURE = b"no picture at all"

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from watcherd.pool import fence, landlock, seccomp
+from watcherd.pool.fence import fence, landlock, seccomp
 
 libc = ctypes.CDLL(None, use_errno=True)
 

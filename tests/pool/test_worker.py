@@ -127,7 +127,7 @@ def test_a_worker_that_is_woken_pushes_nobody_aside() -> None:
 
 def test_how_the_whole_daemon_is_scheduled_is_not_for_its_workers_to_change() -> None:
     code = (
-        "import os; from watcherd.pool import fence; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0));"
+        "import os; from watcherd.pool.fence import fence; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0));"
         "fence.give_way(); print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=REPOSITORY)

@@ -8,7 +8,8 @@ import resource
 import sys
 
 from watcherd.imaging import vips
-from watcherd.pool import fence, worker
+from watcherd.pool import worker
+from watcherd.pool.fence import fence
 from watcherd.settings import Sandbox
 
 CLOSE_FENCE = fence.close_fence

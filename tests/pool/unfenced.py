@@ -2,7 +2,8 @@
 
 import sys
 
-from watcherd.pool import landlock, seccomp, worker
+from watcherd.pool import worker
+from watcherd.pool.fence import landlock, seccomp
 
 if __name__ == "__main__":
     landlock.close = lambda: ("landlock",)

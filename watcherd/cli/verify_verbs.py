@@ -175,7 +175,7 @@ def _standing(path: bytes) -> Any:  # noqa: ANN401  Standing, which is imported 
 def _workers(*, deep: bool) -> Any:  # noqa: ANN401  ImageProcessingPool or nothing
     if not deep:
         return nullcontext()
-    from watcherd.pool.library import ImageProcessingPool  # noqa: PLC0415 - not for --help
+    from watcherd.pool.library.pool import ImageProcessingPool  # noqa: PLC0415 - not for --help
 
     return ImageProcessingPool(max_dimension=_CHECK_SIDE)
 
@@ -183,7 +183,7 @@ def _workers(*, deep: bool) -> Any:  # noqa: ANN401  ImageProcessingPool or noth
 def _decoded(pool: Any, right: "list[tuple[_Finding, Derivative]]", output: _Output) -> Iterator[_Finding]:  # noqa: ANN401
     """Those that a worker cannot decode, or that are of another size than what was written."""
     from watcherd.derivatives.condition import Condition  # noqa: PLC0415 - not for --help
-    from watcherd.pool.result import ImageProcessingError  # noqa: PLC0415 - as above
+    from watcherd.pool.library.result import ImageProcessingError  # noqa: PLC0415 - as above
 
     if not right:
         return

@@ -14,6 +14,6 @@ def limit() -> int:
 
 
 def raise_limit() -> None:
-    """Have as many as there may be. Workers go back to few (`pool/fence.py`)."""
+    """Have as many as there may be. Workers go back to few (`pool/fence/fence.py`)."""
     with contextlib.suppress(OSError, ValueError):  # then it stays as it is, which suffices for some roots
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit(), limit()))

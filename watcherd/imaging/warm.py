@@ -2,7 +2,7 @@
 
 Responsible for: importing what is imported lazily, blocking loaders that are not ours, and telling the allocator what
 kind of work this is.
-Not responsible for: the fence itself (`pool/fence.py`).
+Not responsible for: the fence itself (`pool/fence/fence.py`).
 
 Nothing is decoded here: libvips starts its thread at the first picture, and it must start inside the fence (the worker
 has it start there, `vips.needs_a_thread`). What the decoders and encoders import at their first use was measured with

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watcherd.model import Failed, Header, Ignored, Incomplete, Reason, Rejected, Rendered
-from watcherd.pool import fence
+from watcherd.pool.fence import fence
 from watcherd.pool.frames import (
     MAX_TEXT,
     Decoder,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from watcherd.pool.seccomp import _DENIED, _MACHINES, Instruction, denied, program
+from watcherd.pool.fence.seccomp import _DENIED, _MACHINES, Instruction, denied, program
 
 PID = 4_321
 ALLOWED, EPERM, ENOSYS = 0, errno.EPERM, errno.ENOSYS

@@ -20,8 +20,8 @@ import watcherd
 from tests.imaging.pictures import quarters, saved, turned
 from watcherd import ImageProcessingError, ImageProcessingPool, PoolError, ProcessedImage
 from watcherd.model import Reason
-from watcherd.pool import library
-from watcherd.pool.supervisor import Supervisor
+from watcherd.pool.library import pool as library
+from watcherd.pool.library.supervisor import Supervisor
 from watcherd.settings import LimitSettings, PoolSettings
 
 JPEG = saved(quarters(), "JPEG", quality=95)
@@ -375,7 +375,7 @@ def test_the_examples_run_as_they_stand_and_without_a_main_guard(tmp_path: Path)
 
 
 def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+    text = (Path(__file__).parents[3] / "README.md").read_text()
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Pool" in block)
     (tmp_path / "one.jpg").write_bytes(JPEG)
     (tmp_path / "two.jpg").write_bytes(NO_PICTURE)

@@ -1,12 +1,12 @@
 """The pool that all of a program shares: made at its first use, ended with the program.
 
-Not responsible for: what a pool is (`library.py`).
+Not responsible for: what a pool is (`pool.py`).
 """
 
 import os
 import threading
 
-from watcherd.pool.library import DIMENSION, ImageProcessingPool
+from watcherd.pool.library.pool import DIMENSION, ImageProcessingPool
 
 
 class _Shared:

@@ -16,7 +16,7 @@ from tests.imaging.pictures import quarters, saved
 from tests.places import as_nobody, public_folder
 from tests.pool.probing import permitted
 from tests.pool.workshop import REPOSITORY, bench, misbehaving
-from watcherd.pool import fence
+from watcherd.pool.fence import fence
 from watcherd.settings import Sandbox
 
 DENIED = {"EPERM", "EACCES"}
@@ -44,7 +44,7 @@ def probed(folder: Path, *layers: str) -> dict[str, Any]:
 def missing() -> tuple[str, ...]:
     """What this kernel lacks, as the fence itself says."""
     code = (
-        "from watcherd.pool import fence, landlock, seccomp\n"
+        "from watcherd.pool.fence import fence, landlock, seccomp\n"
         "print(fence._prctl(38, 1), *landlock.close(), '' if seccomp.close() else 'seccomp')"
     )
     command = [sys.executable, "-c", code]
@@ -166,7 +166,7 @@ def test_each_job_has_so_much_cpu_time_and_no_more() -> None:
 
 def test_a_job_that_takes_more_cpu_time_ends_its_worker_by_a_signal_of_its_own() -> None:
     code = (
-        "from watcherd.pool import fence\n"
+        "from watcherd.pool.fence import fence\n"
         "fence.MAX_JOB_CPU_S = 1\n"
         "fence.close_fence(0)\n"
         "fence.limit_cpu_time()\n"
@@ -199,7 +199,7 @@ def test_a_worker_on_a_poor_kernel_names_what_is_missing_and_works() -> None:
 
 def test_what_landlock_is_too_young_for_is_not_missing_where_seccomp_denies_it() -> None:
     code = (
-        "from watcherd.pool import fence, landlock, seccomp\n"
+        "from watcherd.pool.fence import fence, landlock, seccomp\n"
         "landlock.close = lambda: ('landlock_network', 'landlock_scope')\n"
         "seccomp.close = lambda: {}\n"
         "print(*fence.close_sandbox())"
@@ -222,6 +222,6 @@ def test_a_fenced_workers_size_can_be_seen_by_an_ordinary_daemon() -> None:
 
 
 def test_a_worker_whose_daemon_has_gone_leaves_before_it_begins() -> None:
-    code = "from watcherd.pool import fence; fence.die_with_parent(1); print('still here')"
+    code = "from watcherd.pool.fence import fence; fence.die_with_parent(1); print('still here')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=REPOSITORY, timeout=60)
     assert done.stdout == b""

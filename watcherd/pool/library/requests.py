@@ -31,19 +31,7 @@ from watcherd.pool.admission import Admission
 from watcherd.pool.crew import FrameCame, WorkerBroke, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, FrameError, Identified, Ready, Work, grant, parse_from_worker, release
-from watcherd.pool.orders import (
-    Assigned,
-    Broke,
-    Command,
-    Exited,
-    Finished,
-    GiveUp,
-    Granted,
-    JobLost,
-    NotStarted,
-    WorkerReady,
-)
-from watcherd.pool.request import (
+from watcherd.pool.library.request import (
     Cancel,
     Close,
     CloseDescriptors,
@@ -56,6 +44,18 @@ from watcherd.pool.request import (
     Refuse,
     Request,
     Tell,
+)
+from watcherd.pool.orders import (
+    Assigned,
+    Broke,
+    Command,
+    Exited,
+    Finished,
+    GiveUp,
+    Granted,
+    JobLost,
+    NotStarted,
+    WorkerReady,
 )
 from watcherd.pool.sizing import identify_timeout_s, render_timeout_s, wanted_workers
 from watcherd.queue.retry import Again, decide, wants_other_decoder

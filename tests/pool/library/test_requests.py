@@ -9,9 +9,7 @@ from watcherd.pool.admission import Admission
 from watcherd.pool.crew import FrameCame, WorkerEnded
 from watcherd.pool.fleet import Fleet
 from watcherd.pool.frames import Ended, Frame, Identified, Made, identified, ready
-from watcherd.pool.orders import Kill, NotStarted, Spawn, Terminate
-from watcherd.pool.processes import Ending
-from watcherd.pool.request import (
+from watcherd.pool.library.request import (
     Cancel,
     Close,
     CloseDescriptors,
@@ -24,7 +22,9 @@ from watcherd.pool.request import (
     Request,
     Tell,
 )
-from watcherd.pool.requests import Requests
+from watcherd.pool.library.requests import Requests
+from watcherd.pool.orders import Kill, NotStarted, Spawn, Terminate
+from watcherd.pool.processes import Ending
 from watcherd.settings import LimitSettings, PoolSettings
 
 E = TypeVar("E")

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 
-from watcherd.pool import landlock, seccomp
+from watcherd.pool.fence import landlock, seccomp
 from watcherd.settings import MAX_VARIANTS, Sandbox
 
 _PR_SET_PDEATHSIG = 1

@@ -4,7 +4,7 @@ Responsible for: the thread, images into memfds and pictures out of them, the fu
 process, descriptor or thread, whatever the program around it does. Not responsible for: decisions (`requests.py`).
 
 The workers follow this thread (PDEATHSIG), so it starts them and outlives them. It is a daemon thread, because one that
-is not would keep a program from ending that forgot to close its pool; `library.py` has it stopped at the exit.
+is not would keep a program from ending that forgot to close its pool; `pool.py` has it stopped at the exit.
 """
 
 import fcntl
@@ -19,8 +19,7 @@ from concurrent.futures import Future
 from watcherd.model import Reason
 from watcherd.pool.crew import Crew
 from watcherd.pool.inbox import Inbox
-from watcherd.pool.processes import Workers
-from watcherd.pool.request import (
+from watcherd.pool.library.request import (
     Cancel,
     Close,
     CloseDescriptors,
@@ -34,8 +33,9 @@ from watcherd.pool.request import (
     Request,
     Tell,
 )
-from watcherd.pool.requests import Requests
-from watcherd.pool.result import ImageProcessingError, PoolError, ProcessedImage, without_metadata
+from watcherd.pool.library.requests import Requests
+from watcherd.pool.library.result import ImageProcessingError, PoolError, ProcessedImage, without_metadata
+from watcherd.pool.processes import Workers
 from watcherd.pool.worker import sealed_memfd
 
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE

@@ -48,11 +48,11 @@ from watcherd.model import ColourPolicy, OutputFormat, Variant
 from watcherd.pool import machine
 from watcherd.pool.admission import Admission
 from watcherd.pool.fleet import Fleet
+from watcherd.pool.library.requests import Requests
+from watcherd.pool.library.result import ImageProcessingError, PoolError, ProcessedImage
+from watcherd.pool.library.supervisor import Supervisor
 from watcherd.pool.processes import Workers
-from watcherd.pool.requests import Requests
-from watcherd.pool.result import ImageProcessingError, PoolError, ProcessedImage
 from watcherd.pool.sizing import address_space, memory_budget, rest_factor, worker_count
-from watcherd.pool.supervisor import Supervisor
 from watcherd.settings import LimitSettings, PoolSettings
 
 MOST_WORKERS = 64

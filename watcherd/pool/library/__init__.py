@@ -1,0 +1,1 @@
+"""The pool for Python programs: the same fleet of workers, without a daemon."""
