@@ -5,7 +5,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from tests.imaging.extras import WRITABLE
 from tests.imaging.pictures import (
@@ -233,6 +233,24 @@ def test_keep_keeps_all_but_the_orientation(container: OutputFormat) -> None:
     assert (exif[0x010F], exif.get(0x0112, 1)) == ("A Camera", 1)
     assert exif.get_ifd(0x8825)[2] == (48.0, 8.0, 0.0)
     assert picture.size == (48, 64)
+
+
+def tiff_with_metadata() -> bytes:
+    said = TiffImagePlugin.ImageFileDirectory_v2()
+    said[0x0112], said[0x013B], said[0x8298], said[0x010F] = 6, "An Artist", "All rights reserved", "A Camera"
+    said[0x8769] = {0x9003: "2020:01:02 03:04:05"}
+    return saved(quarters(), "TIFF", tiffinfo=said)
+
+
+@pytest.mark.parametrize("container", WRITABLE)
+def test_what_a_tiff_says_of_itself_is_kept_as_that_of_others(container: OutputFormat) -> None:
+    wanted = [replace(SMALL, format=container, metadata=policy, name=str(policy)) for policy in MetadataPolicy]
+    made = dict(zip(MetadataPolicy, rendered(tiff_with_metadata(), *wanted), strict=True))
+    kept = made[MetadataPolicy.KEEP].getexif()
+    assert (kept[0x010F], kept.get_ifd(0x8769)[0x9003], kept.get(0x0112, 1)) == ("A Camera", "2020:01:02 03:04:05", 1)
+    assert set(made[MetadataPolicy.COPYRIGHT].getexif()) - {0x0112} == {0x013B, 0x8298}
+    assert not made[MetadataPolicy.NONE].getexif()
+    assert {picture.size for picture in made.values()} == {(48, 64)}
 
 
 def test_broken_metadata_is_left_out() -> None:

@@ -14,8 +14,9 @@ from watcherd.imaging.content import Content
 from watcherd.imaging.decode import incomplete
 from watcherd.imaging.decoders import DECODERS, Decoder, Engine, decoder_of
 from watcherd.imaging.endings import Ending, ending_of
-from watcherd.imaging.formats import svg
+from watcherd.imaging.formats import pillow, svg
 from watcherd.imaging.geometry import Size, plan
+from watcherd.imaging.metadata import exif_of_tiff
 from watcherd.imaging.opening import open_picture
 from watcherd.imaging.sniff import Kind
 from watcherd.imaging.unsupported import UNSUPPORTED_FORMS
@@ -28,7 +29,7 @@ from watcherd.imaging.vips import (
     shape_of,
     warned,
 )
-from watcherd.model import Failed, Header, Incomplete, Reason, Rejected, Variant
+from watcherd.model import Failed, Header, Incomplete, MetadataPolicy, Reason, Rejected, Variant
 from watcherd.settings import LimitSettings
 
 _LEAST_DECODED = 0.75
@@ -153,6 +154,9 @@ def _decoded(task: Task, decoder: Decoder, *, strict: bool, stored: Size | None)
     share = 1.0 if strict else _decoded_share(image)
     if image.get_typeof("orientation"):
         image = image.autorot().copy_memory()
+    if task.kind is Kind.TIFF and any(variant.metadata is not MetadataPolicy.NONE for variant in task.variants):
+        image = image.copy()
+        pillow.attach(image, {"exif-data": exif_of_tiff(task.data)}, orientation=1)
     return Master(image=image, source_size=size, notes=notes, decoded_share=share)
 
 
