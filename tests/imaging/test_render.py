@@ -287,6 +287,39 @@ def test_an_animation_is_kept_where_everything_allows_it(container: str) -> None
     assert getattr(still, "n_frames", 1) == 1
 
 
+def frames_of(picture: Image.Image) -> list[Image.Image]:
+    frames = []
+    for index in range(picture.n_frames):  # type: ignore[attr-defined]
+        picture.seek(index)
+        frames.append(picture.convert("RGB"))
+    return frames
+
+
+def test_an_animation_is_cut_and_stretched_like_its_first_frame() -> None:
+    frames = [Image.new("RGB", (160, 80), (90, 90, 90)) for _ in range(2)]
+    for frame, left, level in zip(frames, (10, 120), (200, 255), strict=True):  # what draws the eye goes to the right
+        frame.paste((level, 0, 0), (left, 30, left + 30, 60))
+    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=50)
+    smart = Variant(name="smart", width=80, height=80, fit=Fit.SMART, format=OutputFormat.WEBP, normalise=True)
+    keep = replace(smart, animation=AnimationPolicy.KEEP)
+    still = rendered(data, smart)[0].convert("RGB")
+    first, second = frames_of(rendered(data, keep, limits=LimitSettings(max_frames=10))[0])
+    assert is_close([first.getpixel((70, 5)), second.getpixel((70, 5))], [still.getpixel((70, 5))] * 2, within=6)
+    assert [frame.getextrema()[0][1] - frame.getextrema()[1][1] > 60 for frame in (first, second)] == [True, False]
+
+
+def test_an_animation_is_upright_and_in_its_colours() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    frames = [quarters().transpose(Image.Transpose.ROTATE_90), quarters().transpose(Image.Transpose.ROTATE_90)]
+    frames[1].putpixel((0, 0), (0, 0, 0))
+    data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True, exif=exif)
+    keep = replace(SMALL, format=OutputFormat.WEBP, animation=AnimationPolicy.KEEP, quality=95)
+    picture = rendered(data, keep, limits=LimitSettings(max_frames=10))[0]
+    assert (getattr(picture, "n_frames", 1), picture.size) == (2, (64, 48))
+    assert is_close(corners(picture), QUARTERS, within=30)
+
+
 def test_an_animation_has_a_mark_as_well() -> None:
     keep = replace(SMALL, format=OutputFormat.WEBP, animation=AnimationPolicy.KEEP)
     made = outcome(film("GIF"), [keep], limits=LimitSettings(max_frames=2))

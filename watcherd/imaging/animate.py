@@ -6,7 +6,7 @@ Not responsible for: deciding how many frames are allowed (`LimitSettings.max_fr
 
 from watcherd.imaging import colour
 from watcherd.imaging.decoders import decoder_for
-from watcherd.imaging.finish import finish
+from watcherd.imaging.finish import choose, finish
 from watcherd.imaging.geometry import plan
 from watcherd.imaging.marks import xmp_packet
 from watcherd.imaging.master import Task, scaled
@@ -35,12 +35,15 @@ def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int]
     if isinstance(decoder, Rejected):
         raise UnsupportedFormError(decoder.detail)
     strip = open_frames(decoder, task.data, frames_of(task, variant)).copy_memory()
-    page_height = strip.get("page-height")
-    sizes = plan(strip.width, page_height, variant)
-    frames = []
-    for top in range(0, strip.height, page_height):
-        frame = colour.over(strip.extract_area(0, top, strip.width, page_height), variant.background)
-        frames.append(finish(scaled(frame, sizes.scaled).copy_memory(), variant, sizes).colourspace("srgb"))
+    turned = strip.get_typeof("orientation") and strip.get("orientation") >= 5
+    width, height = strip.width, strip.get("page-height")
+    sizes = plan(*((height, width) if turned else (width, height)), variant)
+    frames, choice = [], None
+    for top in range(0, strip.height, height):
+        frame = _upright(strip.extract_area(0, top, width, height), variant)
+        frame = scaled(frame, sizes.scaled).copy_memory()
+        choice = choice or choose(frame, variant, sizes)
+        frames.append(finish(frame, variant, sizes, choice).colourspace("srgb"))
     joined = pyvips.Image.arrayjoin(frames, across=1).copy()
     joined.set_type(pyvips.GValue.gint_type, "page-height", frames[0].height)
     joined.set_type(pyvips.GValue.blob_type, "xmp-data", xmp_packet(mark))
@@ -49,3 +52,9 @@ def animated(task: Task, variant: Variant, mark: Mark) -> tuple[bytes, int, int]
             joined.set_type(strip.get_typeof(field), field, strip.get(field))
     effort = _METHOD if variant.effort is None else round(variant.effort * 6 / 9)
     return joined.webpsave_buffer(Q=variant.quality, effort=effort, keep="xmp"), joined.width, frames[0].height
+
+
+def _upright(frame: pyvips.Image, variant: Variant) -> pyvips.Image:
+    """A frame as the source means it: in sRGB, on the background, turned as the container says."""
+    image = colour.over(colour.to_srgb(frame)[0], variant.background)
+    return image.autorot() if image.get_typeof("orientation") else image
