@@ -321,3 +321,11 @@ def test_a_state_directory_with_little_room_is_told(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(os, "statvfs", lambda _, there=there: there)
         check = state.state_directory(str(tmp_path))
         assert (check.finding, bool(check.mend)) == (finding, finding is not Finding.OK)
+
+
+def test_folders_nested_deeper_than_calls_are_counted(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for _ in range(1_200):
+        folder += "/d"
+        os.mkdir(folder)
+    assert state.folders_of([str(tmp_path)], 0, within_s=60) == 1_201

@@ -678,3 +678,11 @@ def test_a_dropped_root_takes_its_layouts_with_it(ledger: Ledger) -> None:
 
     assert ledger.layouts(one) == ()
     assert len(ledger.layouts(two)) == 1
+
+
+def test_folders_may_be_nested_deeper_than_calls(ledger: Ledger) -> None:
+    deep = b"/".join([b"d"] * 1_900)
+    ledger.record(done(deep + b"/a.jpg"))
+    ledger.commit()
+    assert ledger.entry(Source(1, deep + b"/a.jpg")) is not None
+    assert list(ledger.sources_below(1, b"d/d")) == [Source(1, deep + b"/a.jpg")]

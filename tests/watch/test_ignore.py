@@ -216,3 +216,10 @@ def test_hidden_temporary_files_and_folders_of_programs_never_count(path: bytes)
 @given(paths())
 def test_asking_for_hidden_files_takes_nothing_away(path: bytes) -> None:
     assert not (why_ignored(path) is None and why_ignored(path, hidden=True) is not None)
+
+
+def test_folders_may_be_nested_deeper_than_calls() -> None:
+    deep = b"/".join([b"d"] * 1_900)
+    assert why_ignored(deep + b"/a.jpg") is None
+    assert why_ignored(b".hidden/" + deep + b"/a.jpg") is Why.HIDDEN
+    assert why_ignored(deep + b"/@eaDir/" + b"d/a.jpg") is Why.LITTER

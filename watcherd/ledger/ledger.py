@@ -61,8 +61,7 @@ class Ledger(Queries):
     def open(cls, path: str, *, read_only: bool = False) -> Self:
         """Open the ledger; make it or bring its schema up to date, unless it is only read.
 
-        Raises LedgerTooNew, LedgerDamaged, LedgerForeign, LedgerUnsafe or LedgerBusy, for a reader also LedgerMissing
-        or LedgerTooOld.
+        Raises LedgerTooNew, LedgerDamaged, LedgerForeign, LedgerUnsafe, LedgerBusy; LedgerMissing or LedgerTooOld.
         """
         if not read_only:
             require_local(os.path.dirname(os.path.abspath(path)))
@@ -92,8 +91,7 @@ class Ledger(Queries):
         self._recent: dict[Source, Entry] = {}
         self._most_recent = 0
         self._changed: set[int] = set()  # folders that have no listing: it need not be taken away with each entry
-        self._pass: list[tuple[str, tuple[Any, ...]]] = []
-        """The statements since the last commit."""
+        self._pass: list[tuple[str, tuple[Any, ...]]] = []  # the statements since the last commit
 
     def __enter__(self) -> Self:
         return self
@@ -380,11 +378,13 @@ class Ledger(Queries):
 
     def _directory_made(self, root: int, path: bytes) -> int:
         """The number of a folder; it and those above it become known."""
-        number = self._directory(root, path)
-        if number is None:
-            parent = self._directory_made(root, path.rpartition(b"/")[0]) if path else None
+        lacking = [path]  # no call for each folder above: people nest them deeper than Python's calls
+        while (number := self._directory(root, lacking[-1])) is None and lacking[-1]:
+            lacking.append(lacking[-1].rpartition(b"/")[0])
+        for folder in reversed(lacking if number is None else lacking[:-1]):
             sql = "INSERT INTO directory (root, parent, path) VALUES (?, ?, ?) RETURNING id"
-            number = int(self._write(sql, root, parent, path).fetchall()[0][0])
+            number = int(self._write(sql, root, number, folder).fetchall()[0][0])
+            self._known_directories[root, folder] = number
         if len(self._known_directories) >= _REMEMBERED_DIRECTORIES:
             self._forget_what_was_read()
         self._known_directories[root, path] = number

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
+from itertools import accumulate
 
 from watcherd.naming import NOTE_SUFFIX
 
@@ -129,6 +130,7 @@ _LITTER_FOLDERS = frozenset(
 )
 _LITTER_FOLDER_BEGINNINGS = (b"appdata_oc",)  # Nextcloud's own previews
 _TEMPORARY_FOLDER_ENDINGS = (b".download", b".crdownload", b".part", b".partial", b".filepart", b".tmp")
+_DEEPEST_CALL = 100
 
 
 def compile_globs(patterns: Iterable[str]) -> Globs | None:
@@ -156,8 +158,13 @@ def prunes(directory: bytes, *, globs: Globs | None = None, hidden: bool = False
 
 @lru_cache(maxsize=4096)
 def _why_below(directory: bytes, globs: Globs | None, hidden: bool) -> Why | None:
+    """By the folder above, whose answer is remembered. Folders may be nested deeper than Python's calls."""
     above = directory.rpartition(b"/")[0]
-    found = _why_below(above, globs, hidden) if above else None
+    if above.count(b"/") < _DEEPEST_CALL:
+        found = _why_below(above, globs, hidden) if above else None
+    else:
+        folders = accumulate(above.split(b"/"), lambda folder, name: folder + b"/" + name)
+        found = next(filter(None, (prunes(folder, globs=globs, hidden=hidden) for folder in folders)), None)
     return found or prunes(directory, globs=globs, hidden=hidden)
 
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from watcherd.daemon.doctor.check import Check, Finding
 from watcherd.daemon.statedir import StateDirectory
@@ -34,11 +35,12 @@ def folders_of(roots: Iterable[str], known: int, within_s: float = 5.0) -> int:
         return known
     give_up_at = time.monotonic() + within_s
     number = 0
-    for root in roots:
-        for _ in os.walk(root):
-            number += 1
-            if time.monotonic() > give_up_at:
-                return number
+    waiting = list(roots)  # os.walk calls itself for each folder in a folder, and they may be nested deeper than that
+    while waiting and time.monotonic() < give_up_at:
+        folder = waiting.pop()
+        number += 1
+        with suppress(OSError), os.scandir(folder) as entries:
+            waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     return number
 
 
