@@ -16,7 +16,6 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 
 from watcherd.ledger import unsynced
@@ -96,9 +95,7 @@ class Ledger(Queries):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -379,16 +376,18 @@ class Ledger(Queries):
     def _directory_made(self, root: int, path: bytes) -> int:
         """The number of a folder; it and those above it become known."""
         lacking = [path]  # no call for each folder above: people nest them deeper than Python's calls
-        while (number := self._directory(root, lacking[-1])) is None and lacking[-1]:
+        while lacking[-1] and self._directory(root, lacking[-1]) is None:
             lacking.append(lacking[-1].rpartition(b"/")[0])
-        for folder in reversed(lacking if number is None else lacking[:-1]):
-            sql = "INSERT INTO directory (root, parent, path) VALUES (?, ?, ?) RETURNING id"
-            number = int(self._write(sql, root, number, folder).fetchall()[0][0])
-            self._known_directories[root, folder] = number
         if len(self._known_directories) >= _REMEMBERED_DIRECTORIES:
             self._forget_what_was_read()
-        self._known_directories[root, path] = number
-        return number
+        for folder in reversed(lacking):
+            self._known_directories[root, folder] = self._directory(root, folder) or self._new_directory(root, folder)
+        return self._known_directories[root, path]
+
+    def _new_directory(self, root: int, path: bytes) -> int:
+        parent = self._known_directories[root, path.rpartition(b"/")[0]] if path else None
+        sql = "INSERT INTO directory (root, parent, path) VALUES (?, ?, ?) RETURNING id"
+        return int(self._write(sql, root, parent, path).fetchall()[0][0])
 
     def _drop_empty(self, number: int | None) -> None:
         """Drop a folder in which nothing is known, and then those above it. The mount point of a disk is known."""

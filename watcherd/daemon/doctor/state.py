@@ -35,12 +35,13 @@ def folders_of(roots: Iterable[str], known: int, within_s: float = 5.0) -> int:
         return known
     give_up_at = time.monotonic() + within_s
     number = 0
-    waiting = list(roots)  # os.walk calls itself for each folder in a folder, and they may be nested deeper than that
-    while waiting and time.monotonic() < give_up_at:
-        folder = waiting.pop()
-        number += 1
-        with suppress(OSError), os.scandir(folder) as entries:
+    waiting = list(roots)[::-1]  # os.walk calls itself for a folder in a folder; they may be nested deeper than that
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            number += 1
             waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        if time.monotonic() > give_up_at:
+            break
     return number
 
 
