@@ -324,8 +324,11 @@ def test_a_state_directory_with_little_room_is_told(tmp_path: Path, monkeypatch:
 
 
 def test_folders_nested_deeper_than_calls_are_counted(tmp_path: Path) -> None:
-    folder = str(tmp_path)
-    for _ in range(1_200):
-        folder += "/d"
+    folders = [str(tmp_path) + "/d" * number for number in range(1, 1_201)]
+    for folder in folders:
         os.mkdir(folder)
-    assert state.folders_of([str(tmp_path)], 0, within_s=60) == 1_201
+    try:
+        assert state.folders_of([str(tmp_path)], 0, within_s=60) == 1_201
+    finally:
+        for folder in reversed(folders):  # what tidies up after the tests would not get so deep either
+            os.rmdir(folder)
