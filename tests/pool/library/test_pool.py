@@ -174,7 +174,18 @@ def test_settings_out_of_range_are_named(setting: dict[str, int]) -> None:
         ImageProcessingPool(**setting)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("setting", [{"max_workers": 2.5}, {"max_workers": "4"}, {"max_dimension": None}])
+def test_settings_are_whole_numbers_of_whatever_kind() -> None:
+    class Two:
+        def __index__(self) -> int:
+            return 2
+
+    pool = ImageProcessingPool(Two(), max_dimension=Two())  # type: ignore[arg-type]
+    assert (pool.max_workers, pool.max_dimension) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"max_workers": 2.5}, {"max_workers": True}, {"max_workers": "4"}, {"max_dimension": None}]
+)
 def test_settings_that_are_no_whole_numbers_are_named(setting: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"{next(iter(setting))} is .* whole number"):
         ImageProcessingPool(**setting)

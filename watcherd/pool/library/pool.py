@@ -34,6 +34,7 @@ stays with the parent; in the child its use raises PoolError, and a new pool (or
 
 import asyncio
 import inspect
+import operator
 import os
 import random
 import weakref
@@ -42,7 +43,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, SupportsIndex
 
 from watcherd.model import ColourPolicy, OutputFormat, Variant
 from watcherd.pool import machine
@@ -87,11 +88,8 @@ class ImageProcessingPool:
         settings: PoolSettings | None = None,
         limits: LimitSettings | None = None,
     ) -> None:
-        if max_workers is not None:
-            _check("max_workers", max_workers, MOST_WORKERS)
-        _check("max_dimension", max_dimension, MAX_DIMENSION)
-        self.max_workers = max_workers
-        self.max_dimension = max_dimension
+        self.max_workers = None if max_workers is None else _whole("max_workers", max_workers, MOST_WORKERS)
+        self.max_dimension = _whole("max_dimension", max_dimension, MAX_DIMENSION)
         self._settings = settings or PoolSettings()
         self._limits = limits or LimitSettings()
         self._supervisor: Supervisor | None = None
@@ -257,12 +255,13 @@ class ImageProcessingPool:
         return Supervisor(requests, Workers(memory_bytes=space, sandbox=settings.sandbox, module=module))
 
 
-def _check(name: str, number: int, most: int) -> None:
-    """Raises TypeError or ValueError for what is no number from 1 to `most`."""
-    if not isinstance(number, int) or isinstance(number, bool):
+def _whole(name: str, number: SupportsIndex, most: int) -> int:
+    """A number from 1 to `most`, as an int (numpy has others). Raises TypeError or ValueError for what is none."""
+    if isinstance(number, bool) or not isinstance(number, SupportsIndex):
         raise TypeError(f"{name} is {number!r}; it must be a whole number")
-    if not 1 <= number <= most:
-        raise ValueError(f"{name} is {number}; it must be from 1 to {most}")
+    if not 1 <= operator.index(number) <= most:
+        raise ValueError(f"{name} is {number!r}; it must be from 1 to {most}")
+    return operator.index(number)
 
 
 def _bytes_of(image: object) -> bytes:
