@@ -18,10 +18,13 @@ ABORT_ON_RENDER = b"<<abort on render>>"
 EXIT_ON_RENDER = b"<<exit on render>>"
 HANG_ON_RENDER = b"<<hang on render>>"
 SLOW_ON_RENDER = b"<<slow on render>>"
+LONG_ON_RENDER = b"<<long on render>>"
 LEAK_ON_RENDER = b"<<leak on render>>"
 CRASH_USUAL_DECODER = b"<<crash the usual decoder>>"
 BLOAT_ON_RENDER = b"<<bloat on render>>"
 SLOW_S = 1.0
+LONG_S = 5.0
+"""So long that it is seen at work, however busy the machine is."""
 LEAKED_BYTES = 40 << 20
 NO_START = "WATCHERD_TEST_NO_START"
 """Names a file: while it is there, no worker starts."""
@@ -50,6 +53,8 @@ def _render_or_fall(content: Any, *arguments: Any, **named: Any) -> Any:
         time.sleep(600)
     if content.find(SLOW_ON_RENDER) >= 0:
         time.sleep(SLOW_S)
+    if content.find(LONG_ON_RENDER) >= 0:
+        time.sleep(LONG_S)
     if content.find(BLOAT_ON_RENDER) >= 0:
         bloat = [os.urandom(1 << 20)]
         while True:  # until the kernel or the limit on address space ends it

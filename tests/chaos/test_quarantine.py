@@ -31,6 +31,12 @@ def weak(daemon_at: Callable[..., Daemon], watched: Path) -> Daemon:
     return daemon_at(watched, config=QUICK, extra=FAULTY).start()
 
 
+@pytest.fixture
+def patient(daemon_at: Callable[..., Daemon], watched: Path) -> Daemon:
+    """The same, and none of its deadlines is near."""
+    return daemon_at(watched, config="[retry]\nfirst_delay_s = 0.2\n", extra=FAULTY).start()
+
+
 def _ends(daemon: Daemon, source: Path) -> list[str]:
     return [line["outcome"] for line in daemon.all_lines("job.done") if line["source"] == str(source)]
 
@@ -121,19 +127,19 @@ def test_what_crashes_the_usual_decoder_is_done_by_the_other_one(watched: Path, 
     assert audit(watched, weak.state).problems == []
 
 
-def test_a_source_in_hand_while_others_kill_workers_is_not_to_blame(watched: Path, weak: Daemon) -> None:
-    slow = put(watched / "slow.jpg", jpeg("slow", (300, 200), marker=faulty.SLOW_ON_RENDER))
+def test_a_source_in_hand_while_others_kill_workers_is_not_to_blame(watched: Path, patient: Daemon) -> None:
+    slow = put(watched / "slow.jpg", jpeg("slow", (300, 200), marker=faulty.LONG_ON_RENDER))
     killed = 0
     while killed < 5:
-        at_work = eventually(lambda: _holder_of(weak, slow), within_s=30, what="a worker holds it", every_s=0.2)
+        at_work = eventually(lambda: _holder_of(patient, slow), within_s=30, what="a worker holds it", every_s=0.2)
         for worker in at_work:
             worker.send_signal(signal.SIGKILL)
         killed += 1
-        eventually(lambda n=killed: len(_ends(weak, slow)) >= n, within_s=10, what="the kill was seen")
-    assert weak.rested(sources=1)["done"] == 1
-    assert _ends(weak, slow) == ["crashed"] * 5 + ["rendered"]
-    assert {line["reason"] for line in weak.lines("job.done") if line["outcome"] == "crashed"} == {"interrupted"}
-    assert [line["source"] for line in weak.lines("worker.exited") if line["source"]] == [str(slow)] * 5
+        eventually(lambda n=killed: len(_ends(patient, slow)) >= n, within_s=10, what="the kill was seen")
+    assert patient.rested(sources=1)["done"] == 1
+    assert _ends(patient, slow) == ["crashed"] * 5 + ["rendered"]
+    assert {line["reason"] for line in patient.lines("job.done") if line["outcome"] == "crashed"} == {"interrupted"}
+    assert [line["source"] for line in patient.lines("worker.exited") if line["source"]] == [str(slow)] * 5
 
 
 def _holder_of(daemon: Daemon, source: Path) -> list[psutil.Process]:
@@ -143,14 +149,14 @@ def _holder_of(daemon: Daemon, source: Path) -> list[psutil.Process]:
     return daemon.workers() if held else []
 
 
-def test_a_kill_of_the_daemon_is_not_held_against_what_was_in_hand(watched: Path, weak: Daemon) -> None:
-    slow = put(watched / "slow.jpg", jpeg("slow", (300, 200), marker=faulty.SLOW_ON_RENDER))
+def test_a_kill_of_the_daemon_is_not_held_against_what_was_in_hand(watched: Path, patient: Daemon) -> None:
+    slow = put(watched / "slow.jpg", jpeg("slow", (300, 200), marker=faulty.LONG_ON_RENDER))
     for _ in range(4):
-        eventually(lambda: _holder_of(weak, slow), within_s=30, what="a worker holds it", every_s=0.2)
-        weak.kill()
-        weak.start(ready=False)
-    assert weak.rested(sources=1)["done"] == 1
-    assert audit(watched, weak.state).problems == []
+        eventually(lambda: _holder_of(patient, slow), within_s=30, what="a worker holds it", every_s=0.2)
+        patient.kill()
+        patient.start(ready=False)
+    assert patient.rested(sources=1)["done"] == 1
+    assert audit(watched, patient.state).problems == []
 
 
 def test_a_scan_ends_though_a_source_crashes_its_workers(

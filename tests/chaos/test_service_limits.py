@@ -266,7 +266,7 @@ def test_a_drain_that_takes_longer_than_the_stop_may_is_given_the_time(machine: 
     print(f"stopped after {took:.1f} s")
     assert took > 4
     assert machine.show("watcherd", "Result") == "success"
-    assert status(machine)["sources"]["done"] == 1
+    assert status(machine)["sources"]["done"] in {1, 2}, "what its worker held: the first, and the next one perhaps"
     assert "daemon.stopped" in machine.journal("watcherd")
 
 
