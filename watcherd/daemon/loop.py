@@ -145,10 +145,9 @@ class Loop:
                 effects += handler(item, moment)
         ours = [item for item in inputs if type(item) not in self._handlers]
         effects += self.core.step(moment, ours)
-        self._carry_out_all(
-            filter(_is_answer, effects)
-        )  # a worker waits for it, and need not wait for the disk as well
-        effects = [effect for effect in effects if not _is_answer(effect)]
+        answers = [effect for effect in effects if isinstance(effect, TellWorker) and not effect.descriptors]
+        self._carry_out_all(answers)  # workers wait for them, and need not wait for the disk as well
+        effects = [effect for effect in effects if effect not in answers] if answers else effects
         try:
             self._commit(moment, now=len(ours) < len(inputs) or any(map(relies_on_ledger, effects)))
         except LedgerFull as error:
@@ -255,11 +254,6 @@ class Loop:
 
     def _pid(self, slot: int) -> int:
         return self._workers[slot].pid if slot in self._workers else 0
-
-
-def _is_answer(effect: Effect) -> bool:
-    """Whether it is what a worker is told of the job that it holds."""
-    return isinstance(effect, TellWorker) and not relies_on_ledger(effect)
 
 
 def _now() -> Moment:

@@ -125,8 +125,9 @@ class Fleet:
         """Slots whose workers may be sent the job after the one that they render; none while a worker is idle."""
         if self._mode is not Mode.RUNNING or self._rests.factor or self.idle():
             return []
-        rendering = [(slot, state) for slot in self._slots if (state := self.at_work(slot)) and state.granted]
-        return [slot for slot, state in rendering if not state.next and not self._why_end(slot, state)]
+        at_work = ((slot, state) for slot in self._slots if (state := self.at_work(slot)))
+        able = [(slot, one.jobs, one.rss_bytes) for slot, one in at_work if one.granted and not one.next]
+        return [each[0] for each in able if not self._why_end(*each)]
 
     def at_work(self, slot: int) -> Busy | None:
         """What a worker is at; None where it is at nothing, or is being ended."""
@@ -254,7 +255,6 @@ class Fleet:
             case AssignedNext(job=job, timeout_s=timeout_s), Busy():
                 self._slots[event.slot] = replace(state, next=Next(job=job, timeout_s=timeout_s))
             case Finished(rss_bytes=rss_bytes), Busy(jobs=jobs, since=since):
-                state = replace(state, rss_bytes=rss_bytes)
                 self._busy_s += now - since
                 rest_s = self._rests.after(event.slot, cpu_s=event.cpu_s, since=since, now=now)
                 if state.next is not None:
@@ -262,22 +262,22 @@ class Fleet:
                     return []
                 after = Resting(deadline=now + rest_s, jobs=jobs) if rest_s else Idle(since=now, jobs=jobs)
                 self._slots[event.slot] = after
-                reason = self._why_end(event.slot, state)
+                reason = self._why_end(event.slot, jobs, rss_bytes)
                 return [self._stop(event.slot, reason, Step.DISMISSED, now)] if reason else []
             case _:
                 return self._broken(event.slot, f"{type(event).__name__} while {type(state).__name__}", now)
         return []
 
-    def _why_end(self, slot: int, state: Busy) -> StopReason | None:
+    def _why_end(self, slot: int, jobs: int, rss_bytes: int) -> StopReason | None:
         if self._mode is not Mode.RUNNING:
             return StopReason.SHUTDOWN
         if self._useful() > self._most:
             return StopReason.SURPLUS
         if slot in self._outdated:
             return StopReason.OUTDATED
-        if self._settings.recycle_after_jobs and state.jobs >= self._settings.recycle_after_jobs:
+        if self._settings.recycle_after_jobs and jobs >= self._settings.recycle_after_jobs:
             return StopReason.WORN
-        if self._settings.recycle_above_bytes and state.rss_bytes > self._settings.recycle_above_bytes:
+        if self._settings.recycle_above_bytes and rss_bytes > self._settings.recycle_above_bytes:
             return StopReason.BLOATED
         return None
 
