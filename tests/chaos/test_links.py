@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.audit import Report, audit, prints
+from tests.chaos.audit import Report, audit, ledger_rows, prints
 from tests.chaos.disks import Disk, Disks
 from tests.chaos.harness import QUICK_SETTLE, Daemon, command, eventually, summary_of
 from tests.chaos.pictures import fill, jpeg, put
@@ -422,8 +422,8 @@ def test_links_that_are_not_followed_any_more_lose_nothing_and_may_be_followed_a
         (daemon.folder / "watcherd.toml").write_text(text)
         reloaded = command("reload", "--state-dir", daemon.state)
         assert reloaded.returncode == 0, reloaded.stderr
-        touched = jpeg(751 + len(text))
-        put(album / "p000002.jpg", touched)
+        if text is not on:
+            put(album / "p000002.jpg", jpeg(751))
         scanned_whole(daemon, 4)
         daemon.rested(sources=2 * MANY + 2)
         assert (sorted(mirror.rglob("*")), daemon.lines("source.gone")) == (files, [])
@@ -472,3 +472,31 @@ def test_what_the_backfill_leaves_out_is_left_out_behind_links_too(
     put(album / "deep" / "new.jpg", jpeg(990))
     eventually(lambda: derivatives(album / "deep") == of("new.jpg"), within_s=30, what="what is new is done")
     assert derivatives(album) == set()
+
+
+@pytest.mark.timeout(180)
+def test_a_linked_folder_that_becomes_a_root_of_its_own_changes_hands_and_nothing_else(
+    watched: Path, album: Path, daemon_at: Callable[..., Daemon]
+) -> None:
+    put(watched / "real.jpg", jpeg(990))
+    alone = following(watched)
+    daemon = daemon_at(config=alone).start()
+    all_right(watched, daemon, sources=2 * MANY + 1)
+    files = {path: path.stat().st_mtime_ns for path in album.rglob("*.jpg")}
+    for text, left in ((f'{alone}[[roots]]\npath = "{album}"\n', ["album"]), (alone, [])):
+        (daemon.folder / "watcherd.toml").write_text(text)
+        reloaded = command("reload", "--state-dir", daemon.state)
+        assert reloaded.returncode == 0, reloaded.stderr
+        eventually(lambda left=left: links_left(daemon, watched) == left, within_s=30, what=f"{left} are left")
+        scanned_whole(daemon, 5)
+        daemon.rested(sources=1)
+        now = {path: path.stat().st_mtime_ns for path in album.rglob("*.jpg")}
+        assert (now, decodes(daemon)) == (files, 2 * MANY + 1)
+        owned = [len(ledger_rows(daemon.state, os.fsencode(root))) for root in (watched, album)]
+        assert (owned if left else owned[:1]) == ([1, 2 * MANY] if left else [2 * MANY + 1])
+    report = audit(watched, daemon.state, over_links=True)
+    assert (report.problems, report.derivatives) == ([], 4 * MANY + 2)
+
+
+def links_left(daemon: Daemon, root: Path) -> list[str]:
+    return list(daemon.status()["daemon"]["roots"][str(root)]["links_left"])

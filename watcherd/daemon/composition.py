@@ -106,7 +106,7 @@ class Composition:
 
     def _places(self) -> list[bytes]:
         """Where no link may lead to, asked by scanners from their threads."""
-        roots = [rooms.root for rooms in list(self.rooms.values())]
+        roots = list(self.core.roots.values())
         state = os.path.realpath(os.fsencode(self.state.path))
         return [state, *(root.path for root in roots), *filter(None, (root.names.layout.tree for root in roots))]
 

@@ -231,3 +231,19 @@ def test_links_are_followed(tmp_path: Path) -> None:
         assert list(dict(daemon.ask_hands(asked).results).values()) == [stamp, stamp]
         daemon.reload(roots={"follow_symlinks": False})
         assert daemon.scan_files() == []
+
+
+def test_links_are_looked_at_anew_when_a_root_comes_or_goes(tmp_path: Path) -> None:
+    (tmp_path / "album").mkdir()
+    with running(tmp_path, roots={"follow_symlinks": True}) as daemon:
+        (Path(daemon.photos) / "album").symlink_to(tmp_path / "album")
+        settings = daemon.core.settings
+        with_album = replace(settings, roots=(*settings.roots, RootSettings(path=str(tmp_path / "album"))))
+        sweep = AskScanner(root=daemon.root, directory=b"", manner=Manner.QUICK_SWEEP)
+        assert daemon.refit(with_album).effects == (sweep,)
+        assert daemon.parts.rooms[daemon.root].hands.place.links.followed() == {}
+        daemon.scan_files(Manner.QUICK_SWEEP)
+        assert daemon.parts.rooms[daemon.root].hands.place.links.is_refused(b"album")
+        assert daemon.refit(settings).effects == (sweep,)
+        daemon.scan_files(Manner.QUICK_SWEEP)
+        assert daemon.parts.rooms[daemon.root].hands.place.links.followed() == {b"album": bytes(tmp_path / "album")}

@@ -7,6 +7,7 @@ of it or, where another daemon has one of the new roots, nothing. Not responsibl
 A root that goes is *leaving* until what is in hand there is finished: nothing new is looked at, its hands stay.
 """
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from watcherd.pool.orders import Command
 from watcherd.pool.sizing import address_space, pool_size
 from watcherd.settings import Settings
 from watcherd.telemetry.log import configure
+from watcherd.watch.reports import Manner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class Refitting:
             effects=(
                 *renewed,
                 *(AskScanner(root=root.number, directory=b"") for root in rescanned),
+                *(self._links_anew() if added or removed else ()),
                 *self._notes(before),
             ),
         )
@@ -144,6 +147,12 @@ class Refitting:
         if root.settings.mode is not before and self._core.conditions.runnable(root.number):
             self._vigil.watch(root.number, now)
         return looks
+
+    def _links_anew(self) -> Iterator[Effect]:
+        """A link may lead into a root that came, or into none any more."""
+        for number, root in self._core.roots.items():
+            if root.settings.follow_symlinks:
+                yield AskScanner(root=number, directory=b"", manner=Manner.QUICK_SWEEP)
 
     def _notes(self, before: dict[int, bool]) -> list[Effect]:
         """What follows for the error notes of the roots that were there before and are still."""
