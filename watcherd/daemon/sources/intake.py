@@ -15,7 +15,7 @@ from watcherd.daemon.effects import AskHands, AskScanner, Effect, Moment, Watche
 from watcherd.daemon.inforce import InForce
 from watcherd.daemon.reporting.tally import Scope, Tally
 from watcherd.daemon.sources.attempts import Attempts
-from watcherd.daemon.sources.links import other_names
+from watcherd.daemon.sources.hardlinks import other_names
 from watcherd.daemon.sources.moves import Moves
 from watcherd.daemon.sources.outcomes import Outcomes
 from watcherd.ledger.ledger import Ledger
