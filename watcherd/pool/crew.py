@@ -77,6 +77,9 @@ class Crew:
         self._selector = selector
         self._out_of_memory = OutOfMemory()
         self._kills_before: dict[int, int] = {}
+        """The kernel's kills for want of memory before the job that a worker is at."""
+        self._jobs: dict[int, int] = {}
+        """How many jobs a worker has: the one that it is at, and a next one."""
         self._own_cpu_s = own_cpu_s
         self._own_before: float | None = None
         self._cpu_before: dict[int, float] = {}
@@ -99,13 +102,20 @@ class Crew:
         return []
 
     def tell(self, slot: int, body: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> list[FromCrew]:
-        """Send one message; the descriptors are closed."""
-        if descriptors:  # a new job: an end for memory from here on is about this time
-            self._kills_before[slot] = self._out_of_memory.count()
-        taken = slot in self._workers and self._workers.send(slot, body, descriptors)
+        """Send one message; the descriptors are closed. To a worker whose exit was seen nothing is sent."""
+        stands = slot in self._workers
+        if stands and descriptors:
+            self._count_job(slot)
+        taken = not stands or self._workers.send(slot, body, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         return [] if taken else [WorkerBroke(slot=slot, detail="it does not take what it is sent")]
+
+    def _count_job(self, slot: int) -> None:
+        """One more for a worker. If it is its only one, an end for want of memory from here on is that one's."""
+        if not self._jobs[slot]:
+            self._kills_before[slot] = self._out_of_memory.count()
+        self._jobs[slot] += 1
 
     def _spawn(self, slot: int) -> list[FromCrew]:
         try:
@@ -113,6 +123,7 @@ class Crew:
         except OSError as error:
             return [NotStarted(slot=slot, detail=str(error))]
         self._kills_before[slot] = self._out_of_memory.count()
+        self._jobs[slot] = 0
         self._cpu_before[slot] = 0.0
         self._watch(worker)
         return []
@@ -127,8 +138,11 @@ class Crew:
             return []
         worker = self._workers[slot]
         frames, wrong = self._workers.receive(slot, to_the_end=to_the_end)
-        has_ended = any(frame.body.get("type") == "ended" for frame in frames)
-        rss_bytes, cpu_s = self._use_of(slot) if has_ended else (0, 0.0)
+        ended = sum(frame.body.get("type") == "ended" for frame in frames)
+        if ended:
+            self._jobs[slot] = max(0, self._jobs[slot] - ended)
+            self._kills_before[slot] = self._out_of_memory.count()
+        rss_bytes, cpu_s = self._use_of(slot) if ended else (0, 0.0)
         items: list[FromCrew] = [
             FrameCame(slot=slot, frame=frame, rss_bytes=rss_bytes, pid=worker.pid, cpu_s=cpu_s) for frame in frames
         ]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.daemon.world import World
 from watcherd.daemon.reporting.status import Status
+from watcherd.daemon.sources.attempt import may_follow
 from watcherd.model import Failed, Reason, Source, State
 from watcherd.queue.jobqueue import Job
 
@@ -50,6 +51,17 @@ def test_a_worker_holds_the_next_source_and_goes_on_with_it_by_itself(world: Wor
     assert world.core.totals.ended == {"rendered": 4}
     assert world.open_descriptors() == 0
     assert world.core.quiet
+
+
+@pytest.mark.parametrize("kind", ["svg", "video", "pdf"])
+def test_nothing_waits_behind_a_kind_whose_pixels_do_not_tell_its_time(world: World, kind: str) -> None:
+    backlog(world, *NAMES)
+    (holder, following, *_) = world.core.attempts.under_way()
+    assert holder.header is not None
+    assert following.fetched is not None
+    assert may_follow(following, holder)
+    holder.header = replace(holder.header, kind=kind)
+    assert not may_follow(following, holder)
 
 
 def test_what_kills_its_worker_does_no_harm_to_the_next_source(world: World) -> None:

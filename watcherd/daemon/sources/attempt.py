@@ -32,6 +32,7 @@ from watcherd.naming import Mark, Names
 from watcherd.pool.frames import Ended, Work
 from watcherd.queue import retry
 from watcherd.queue.jobqueue import Job
+from watcherd.queue.plan import NO_PICTURES
 from watcherd.settings import LimitSettings
 from watcherd.watch.hands.hands import Collect, Fetch, Fetched, Item
 
@@ -70,6 +71,8 @@ _MOST_HELD = 16
 _QUICK_PIXELS = 1_000_000
 """What a worker renders may have so many, of all its variants together, for another source to wait for that very one
 (chosen: some 20 ms). Where it takes longer, the way between two sources does not matter."""
+_SLOW_KINDS = NO_PICTURES | {"svg"}
+"""Kinds whose pixels do not tell how long they take."""
 _LIGHT_BYTES = 64 * 1024
 """So large may a source be that waits with a worker (chosen: whatever it turns out to be, it is no large photo)."""
 
@@ -212,7 +215,7 @@ def may_follow(attempt: Attempt, holder: Attempt) -> bool:
     """Whether a worker that renders one source may be sent the other: both small, and nobody suspects them."""
     if any(one.job.suspect or one.job.whole_budget for one in (attempt, holder)):
         return False
-    if holder.phase is not Phase.RENDERING or holder.header is None:
+    if holder.phase is not Phase.RENDERING or holder.header is None or holder.header.kind in _SLOW_KINDS:
         return False
     pixels = holder.header.pixels * holder.header.frames * len(holder.wanted)
     return pixels <= _QUICK_PIXELS and read_from(attempt).stamp.size_bytes <= _LIGHT_BYTES

@@ -111,7 +111,7 @@ class Dispatch(InHand):
 
     def _assign_next(self, slot: int, moment: Moment) -> list[Effect]:
         """Only small ones, so that no upload waits long for those before it, and not the last ones that there are."""
-        if len(self._queue) < self._fleet.busy():
+        if self._queue.runnable() < self._fleet.busy():
             return []
         holder, attempt = self.held_in(slot), self._first_fetched()
         if holder is None or attempt is None or not one.may_follow(attempt, holder):
