@@ -10,7 +10,7 @@ import pytest
 
 from watcherd.watch import links
 from watcherd.watch.linking import NOT_FOLLOWED, Links, Refusal, Target
-from watcherd.watch.links import SEVERED, is_link, look_at, open_beside, open_folder
+from watcherd.watch.links import SEVERED, is_link, led_to, look_at, open_beside, open_folder
 
 Opener = Callable[[int, bytes, Links], int]
 
@@ -80,6 +80,33 @@ def test_a_link_that_was_bent_is_not_followed_and_is_not_nothing(root: int, tmp_
     allowed = to(tmp_path / "album")
     bent(tmp_path / "root" / "in" / "link", target)
     assert failure(root, b"in/link/deep", allowed) == SEVERED
+
+
+def test_an_allowed_folder_that_was_moved_is_not_followed_to_its_new_place(root: int, tmp_path: Path) -> None:
+    allowed = to(tmp_path / "album")
+    (tmp_path / "another").mkdir()
+    (tmp_path / "album").rename(tmp_path / "another" / "album")
+    bent(tmp_path / "root" / "in" / "link", "../../another/album")
+    assert failure(root, b"in/link/deep", allowed) == SEVERED
+
+
+@pytest.mark.usefixtures("root")
+def test_where_a_link_leads_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to("root/in")
+    found = os.stat(tmp_path / "album")
+    expected = Target(path=os.fsencode(tmp_path / "album"), device=found.st_dev, inode=found.st_ino)
+    assert led_to(os.fsencode(tmp_path / "way" / "link")) == expected
+
+
+def test_a_folder_that_was_removed_is_led_to_by_nothing(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    descriptor = os.open(tmp_path / "folder", os.O_RDONLY)
+    (tmp_path / "folder").rmdir()
+    try:
+        with pytest.raises(FileNotFoundError):
+            led_to(b"/proc/self/fd/%d" % descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def test_what_is_not_there_is_told_from_what_a_link_leads_to(root: int, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ it. It may be a disk that is not mounted.
 import errno
 import os
 import stat
+from contextlib import ExitStack
 
 from watcherd.watch import files
-from watcherd.watch.linking import Links
+from watcherd.watch.linking import Links, Target
 
 SEVERED = errno.ENOLINK
 """A link stands there, but what is behind it is away, or was not seen yet."""
@@ -24,6 +25,7 @@ DANGLING, LINKED_FOLDER = "dangling_link", "linked_folder"
 _OVER_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
 _NO_FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_folder(root: int, path: bytes, links: Links) -> int:
@@ -49,6 +51,32 @@ def open_beside(root: int, path: bytes, links: Links) -> int:
         return os.open(name, _NO_FOLLOW, dir_fd=descriptor)
     finally:
         os.close(descriptor)
+
+
+def led_to(link: bytes) -> Target:
+    """The folder that an absolute path leads to. Raises OSError: ELOOP where that takes more than 40 links (Linux).
+
+    The kernel goes the way, and tells path and place of what it has opened: nobody can bend a folder in between.
+    """
+    descriptor = os.open(link, _LOOK)
+    try:
+        found, path = os.fstat(descriptor), _path_of(descriptor)
+        again = os.stat(path, follow_symlinks=False)
+    finally:
+        os.close(descriptor)
+    target = Target(path=path, device=found.st_dev, inode=found.st_ino)
+    if not target.is_at(again.st_dev, again.st_ino):  # deleted, or in a mount that no path of ours leads to
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return target
+
+
+def is_at(descriptor: int, target: Target) -> bool:
+    """Whether an open folder is what a link was seen to lead to: that very one, and still at its path. Raises OSError.
+
+    By its inode alone one would be taken for it that was moved into another root, or that has got a used number.
+    """
+    found = os.fstat(descriptor)
+    return target.is_at(found.st_dev, found.st_ino) and _path_of(descriptor) == target.path
 
 
 def look_at(directory: int, name: bytes, links: Links) -> os.stat_result:
@@ -100,11 +128,16 @@ def _step(above: int, name: bytes, path: bytes, links: Links) -> int:
         descriptor = os.open(name, _FOLLOW, dir_fd=above)
     except OSError as error:
         raise severed_or(error, above, name) from error
-    found = os.fstat(descriptor)
-    if not target.is_at(found.st_dev, found.st_ino):
-        os.close(descriptor)
-        raise _severed()
+    with ExitStack() as unless_right:
+        unless_right.callback(os.close, descriptor)
+        if not is_at(descriptor, target):
+            raise _severed()
+        unless_right.pop_all()
     return descriptor
+
+
+def _path_of(descriptor: int) -> bytes:
+    return os.readlink(b"/proc/self/fd/%d" % descriptor)
 
 
 def _severed() -> OSError:

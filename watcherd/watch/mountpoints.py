@@ -18,6 +18,7 @@ from functools import partial
 
 from watcherd.watch import mounts
 from watcherd.watch.linking import NOT_FOLLOWED, Links, Target, identity_of, target_of
+from watcherd.watch.links import is_at
 from watcherd.watch.recognition import Verdict
 from watcherd.watch.sighting import Known, Sight, known_files, sight
 
@@ -135,8 +136,7 @@ class MountPoints:
         self, directory: bytes, target: Target, descriptor: int, ledger: Known, post: Callable[[PointSeen], None]
     ) -> None:
         """The same for a folder that a link leads to. From then on all others may follow it there."""
-        found = os.fstat(descriptor)
-        if not target.is_at(found.st_dev, found.st_ino):  # it was bent between two calls: the next scan will see
+        if not is_at(descriptor, target):  # it was bent between two calls: the next scan will see
             raise _no_medium()
         is_anew = self._led.get(directory, target.path) != target.path
         known = "" if is_anew else self._known.get(directory, "")

@@ -59,7 +59,7 @@ def root(tmp_path: Path) -> Path:
 def following(root: Path, **changes: object) -> Place:
     links = Links(follows=True)
     found = os.stat(root / "album")
-    target = Target(path=os.fsencode(root / "album"), device=found.st_dev, inode=found.st_ino)
+    target = Target(path=os.fsencode((root / "album").resolve()), device=found.st_dev, inode=found.st_ino)
     links.set(b"album", target)
     return place_at(root, links=links, **changes)
 

@@ -13,7 +13,8 @@ from watcherd.model import State
 from watcherd.naming import Layout, Names
 from watcherd.watch import foldertimes
 from watcherd.watch.linking import Links, Refusal, identity_of
-from watcherd.watch.mountpoints import LinkLeft, PointSeen
+from watcherd.watch.links import led_to
+from watcherd.watch.mountpoints import LinkLeft, MountPoints, PointSeen
 from watcherd.watch.reports import Manner, ScanResult
 
 
@@ -316,6 +317,47 @@ def test_a_link_that_is_renamed_hands_over_what_it_leads_to_at_once(bench: LinkB
     scan = bench.seen()
     assert scan.found == [b"a first name/a.jpg", b"a first name/b.jpg"]
     assert (scan.deleted, bench.left) == ([b"album/a.jpg", b"album/b.jpg"], [])
+
+
+@pytest.mark.parametrize("way", ["chain0", "missing/../chain0"])
+@pytest.mark.parametrize("is_anew", [True, False], ids=["after a start", "at once"])
+def test_a_link_over_more_links_than_the_kernel_goes_gives_way(bench: LinkBench, way: str, *, is_anew: bool) -> None:
+    album = known_album(bench)
+    for number in range(1_200):
+        (bench.outside / f"chain{number}").symlink_to(f"chain{number + 1}")
+    (bench.outside / "chain1200").symlink_to(album)
+    (bench.root / "album").unlink()
+    bench.link("album", bench.outside / way)
+    bench.link("second", album)
+    if is_anew:
+        bench.anew()
+    assert bench.seen().found == [b"second/a.jpg", b"second/b.jpg"]
+    assert bench.left == []
+
+
+def test_a_link_that_leads_over_a_bent_folder_is_judged_by_where_it_ends(bench: LinkBench) -> None:
+    other = bench.album("watched/in")
+    bench.others = [os.fsencode(other.parent)]
+    (bench.outside / "way").symlink_to(other.parent)
+    bench.link("album", bench.outside / "way" / "in")
+    assert bench.seen().found == []
+    assert bench.left == [(b"album", Refusal.INTO_ANOTHER)]
+
+
+def test_a_folder_that_was_moved_since_it_was_judged_is_not_entered(bench: LinkBench) -> None:
+    album = bench.album()
+    bench.link("album", album)
+    judged = led_to(os.fsencode(bench.root / "album"))
+    album.rename(bench.outside / "watched")
+    points = MountPoints(ROOT, os.fsencode(bench.root), {}, links=bench.links)
+    descriptor = os.open(bench.outside / "watched", os.O_RDONLY)
+    told: list[PointSeen] = []
+    try:
+        with pytest.raises(OSError, match=r".*") as raised:
+            points.enter_link(b"album", judged, descriptor, bench.ledger, told.append)
+    finally:
+        os.close(descriptor)
+    assert (raised.value.errno, told, bench.links.followed()) == (errno.ENOMEDIUM, [], {})
 
 
 def test_folders_behind_links_are_counted_apart(bench: LinkBench) -> None:

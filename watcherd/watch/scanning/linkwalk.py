@@ -8,12 +8,13 @@ A link that was followed before keeps what it leads to against one that came lat
 must not change with a name. Among new ones the first in the order of names has it.
 """
 
+import errno
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from watcherd.watch.linking import Held, Links, Refusal, Target, refusal
+from watcherd.watch.links import led_to
 from watcherd.watch.mountpoints import LinkLeft, PointSeen, linked, point_of
 from watcherd.watch.scanning.listing import Listing
 
@@ -111,7 +112,7 @@ class LinkWalk:
     def _leads_on(self, link: bytes) -> bool:
         """Whether a link still leads where it led, if that is there or not; one that does not gives way."""
         absolute, held = self._path.rstrip(b"/") + b"/" + link, self._held.get(link)
-        return held is not None and os.path.islink(absolute) and os.path.realpath(absolute) == held.path
+        return held is not None and os.path.islink(absolute) and _way_of(absolute) == held.path
 
     def _refuse(self, path: bytes, why: Refusal) -> None:
         self._held.drop(path)
@@ -139,8 +140,19 @@ class LinkWalk:
 def _target(link: bytes) -> Target | None:
     """The folder that a link leads to, None where it leads to none."""
     try:
-        real = os.path.realpath(link)
-        found = os.stat(real, follow_symlinks=False)
+        return led_to(link)
     except OSError:
         return None
-    return Target(path=real, device=found.st_dev, inode=found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+
+def _way_of(link: bytes) -> bytes | None:
+    """The path that a link leads to, if anything is there or not; None where it does not end."""
+    try:
+        return led_to(link).path
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return None
+    try:
+        return os.path.realpath(link)
+    except RecursionError:  # Python 3.11 goes one call deeper with each link, as many as somebody likes to lay
+        return None
