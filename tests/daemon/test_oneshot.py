@@ -72,6 +72,20 @@ class Folders:
         return path
 
 
+def test_no_link_is_followed_to_a_file_in_the_state_directory(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    picture = folders.put("album", "a.svg", DRAWING)
+    kept = folders.put("state", "a.svg", DRAWING)
+    for name, target in (("album.svg", picture), ("state.svg", kept), ("ledger.svg", folders.state.ledger)):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / name).symlink_to(target)
+
+    counts = folders.scan(replace(folders.root("photos", svg=True), follow_symlinks=True))
+
+    made = {path.name for path in (tmp_path / "photos").iterdir() if not path.is_symlink()}
+    assert made == {"album.svg.thumbnail.jpg", "album.svg.preview.jpg"}, counts
+
+
 def test_svg_is_taken_up_when_its_root_allows_it_and_in_no_other_root(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     path = folders.put("one", "a.svg", DRAWING)

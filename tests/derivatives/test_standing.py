@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import RIGHT, as_nobody, errno_of, no_leak, picture, public_folder, write
-from watcherd.derivatives.standing import NotRegularError, Standing, look, open_regular
+from watcherd.derivatives.standing import NotRegularError, Standing, look, open_over_link, open_regular
 
 
 @pytest.fixture
@@ -62,6 +62,35 @@ def test_what_is_no_file_is_named_and_never_waited_for(folder: int, tmp_path: Pa
     for kind in ("fifo", "folder", "link", "socket"):
         with pytest.raises(NotRegularError, match=kind):
             open_regular(folder, kind.encode())
+
+
+def test_over_a_link_the_file_is_opened_that_was_asked_about(folder: int, tmp_path: Path) -> None:
+    write(tmp_path, b"a", b"first")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("a")
+
+    def bend(handle: int, _: os.stat_result) -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.read(handle, 1)
+        (tmp_path / "link").unlink()
+        (tmp_path / "link").symlink_to("fifo")
+
+    descriptor, found = open_over_link(folder, b"link", bend)
+    assert (os.read(descriptor, 10), found.st_ino) == (b"first", os.stat(tmp_path / "a").st_ino)
+    os.close(descriptor)
+    with pytest.raises(NotRegularError, match="fifo"):
+        open_over_link(folder, b"link", bend)
+
+
+def test_over_a_link_nothing_is_opened_that_is_refused(folder: int, tmp_path: Path) -> None:
+    write(tmp_path, b"a", b"first")
+    (tmp_path / "link").symlink_to("a")
+
+    def refuse(*_: object) -> None:
+        raise NotRegularError("refused")
+
+    with pytest.raises(NotRegularError, match="refused"):
+        open_over_link(folder, b"link", refuse)
 
 
 def test_an_unreadable_file_cannot_be_proved_ours() -> None:

@@ -8,6 +8,7 @@ comes as an open descriptor.
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from watcherd.derivatives.marks import WINDOW_BYTES, has_late_mark, is_whole, ma
 from watcherd.naming import Mark
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_REOPEN = _READ & ~os.O_NOFOLLOW
 _SWAPPED = {errno.ELOOP: "link", errno.ENXIO: "socket"}  # put there between the look and the open
 
 
@@ -48,22 +50,41 @@ def kind_of_mode(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def open_regular(directory: int, name: bytes, *, follow: bool = False) -> tuple[int, os.stat_result]:
-    """Open a file for reading, and what it is; the caller closes it. `follow`: over a link, as only a source may be.
+def open_regular(directory: int, name: bytes) -> tuple[int, os.stat_result]:
+    """Open a file for reading, and what it is; the caller closes it.
 
     Raises OSError, or NotRegularError for all but regular files.
 
     The look before the open spares what an open alone can do: wake the writer of a FIFO, rewind a tape. The look after
     it is the one that counts. The file's access time stays as it is wherever we may ask for that (owner, or root).
     """
-    _require_regular(os.stat(name, dir_fd=directory, follow_symlinks=follow))
+    _require_regular(os.stat(name, dir_fd=directory, follow_symlinks=False))
     with ExitStack() as unless_right:
-        descriptor = _open(directory, name, _READ & ~os.O_NOFOLLOW if follow else _READ)
+        descriptor = _open(directory, name, _READ)
         unless_right.callback(os.close, descriptor)
         found = os.fstat(descriptor)
         _require_regular(found)
         unless_right.pop_all()
     return descriptor, found
+
+
+def open_over_link(
+    directory: int, name: bytes, require: Callable[[int, os.stat_result], None]
+) -> tuple[int, os.stat_result]:
+    """The same over a link, as only a source may be opened.
+
+    `require` is given an O_PATH descriptor of what the link leads to, which opens nothing yet, and raises where that
+    must not be opened. What is opened then is that very file, however the link is bent meanwhile (open(2), proc(5)).
+    """
+    handle = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        found = os.fstat(handle)
+        _require_regular(found)
+        require(handle, found)
+        descriptor = _open(None, b"/proc/self/fd/%d" % handle, _REOPEN)
+    finally:
+        os.close(handle)
+    return descriptor, os.fstat(descriptor)
 
 
 def mark_of(descriptor: int, size_bytes: int, head: bytes | None = None) -> Mark | None:
@@ -101,7 +122,7 @@ def look(directory: int, name: bytes) -> Standing | None:
     return Standing(mark=mark, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
 
-def _open(directory: int, name: bytes, how: int) -> int:
+def _open(directory: int | None, name: bytes, how: int) -> int:
     try:
         return os.open(name, how | os.O_NOATIME, dir_fd=directory)
     except PermissionError:

@@ -1,7 +1,9 @@
 """What the hands of a root do over links: in one that follows them, and in one that does not."""
 
+import fcntl
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +108,77 @@ def test_a_picture_is_read_over_links(root: Path) -> None:
         discard(reply)
     assert outcome(place_at(root), b"one.jpg") == Ignored(kind="link")
     assert outcome(place_at(root), b"album/a.jpg") == Vanished()
+
+
+IS_LOCKED = """
+import fcntl, sys
+for path in sys.argv[1:]:
+    with open(path, "r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        sys.exit(path)
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state directory in which this process has POSIX locks on the ledger's files, as SQLite has."""
+    state = tmp_path / "state"
+    state.mkdir()
+    for name in LEDGER:
+        write(state, os.fsencode(name), picture())
+    files = [(state / name).open("r+b") for name in LEDGER]
+    for file in files:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+    yield state
+    subprocess.run([sys.executable, "-c", IS_LOCKED, *(state / name for name in LEDGER)], check=True, timeout=60)
+    for file in files:
+        file.close()
+
+
+LEDGER = ("ledger.db", "ledger.db-wal", "ledger.db-shm")
+
+
+def test_a_link_to_the_ledger_is_never_opened(root: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(state, b"damaged.db", picture())
+    kept = {(state / name).stat().st_ino for name in (*LEDGER, "damaged.db")}
+    opened: list[int] = []
+    real = os.open
+
+    def watched(path: bytes, flags: int, *rest: int, **more: int) -> int:
+        descriptor = real(path, flags, *rest, **more)
+        if os.fstat(descriptor).st_ino in kept and not flags & os.O_PATH:
+            opened.append(descriptor)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", watched)
+    place = following(root, ledger=os.fsencode(state / "ledger.db"))
+    for name in (*LEDGER, "damaged.db"):
+        (root / "hop").symlink_to(state / name)
+        bent(root / "one.jpg", "hop")
+        assert outcome(place, b"one.jpg") == Ignored(kind="state")
+        (root / "hop").unlink()
+    assert opened == []
+
+
+def test_the_ledger_is_known_by_any_other_path(root: Path, state: Path, tmp_path: Path) -> None:
+    place = following(root, ledger=os.fsencode(state / "ledger.db"))
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in LEDGER:
+        os.link(state / name, other / name)
+        bent(root / "one.jpg", other / name)
+        assert outcome(place, b"one.jpg") == Ignored(kind="state")
+
+
+def test_what_lies_beside_the_state_directory_is_read_over_links(root: Path, state: Path) -> None:
+    place = following(root, ledger=os.fsencode(state / "ledger.db"))
+    reply = fetch(place, Fetch(ticket=5, path=b"one.jpg", stamp=None, max_bytes=10_000))
+    assert isinstance(reply, Fetched)
+    assert content(reply.fd) == picture()
+    discard(reply)
 
 
 def bent(link: Path, target: Path | str) -> None:

@@ -80,7 +80,8 @@ class Place:
     empty folder, and nothing in it is a deletion.
     While less than `min_free_bytes` is free, nothing is written, as if the file system were full.
     `selection` says which files count by size and age, `keeps_identity` whether inode and ctime count in a stamp
-    (`mounts.py` knows). `links` says how symbolic links are treated. `steps` is the thread's own.
+    (`mounts.py` knows). `links` says how symbolic links are treated, and `ledger` is the
+    path of a file that no link may lead to (`statefiles.py`). `steps` is the thread's own.
     """
 
     root: int
@@ -95,6 +96,7 @@ class Place:
     mount: int | None = None
     min_free_bytes: int = 0
     keeps_identity: bool = True
+    ledger: bytes = b""
     links: Links = field(default=NOT_FOLLOWED, compare=False)
     steps: Steps = field(default_factory=Steps, compare=False)
 

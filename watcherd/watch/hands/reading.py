@@ -18,11 +18,12 @@ from typing import NamedTuple
 from watcherd.derivatives.marks import WINDOW_BYTES
 from watcherd.derivatives.memfds import sealed_copy
 from watcherd.derivatives.publish import MAX_DERIVATIVE_BYTES
-from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, mark_of, open_regular
+from watcherd.derivatives.standing import NotRegularError, kind_of_mode, look, mark_of, open_over_link, open_regular
 from watcherd.model import Disturbed, Ignored, Outcome, Reason, Rejected, Stamp, Vanished
 from watcherd.naming import Mark
 from watcherd.watch import files, ignorefiles, links
 from watcherd.watch.hands.place import IGNORED_DERIVATIVE, Fault, Place, Refused, is_derivative
+from watcherd.watch.hands.statefiles import require_foreign
 from watcherd.watch.mounts import mount_number
 
 # ------------------------------------------------------------------------------------------------ requests and replies
@@ -205,10 +206,13 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
 
 def _open_source(place: Place, directory: int, name: bytes) -> tuple[int, os.stat_result]:
     try:
-        return open_regular(directory, name, follow=place.links.follows)
-    except OSError as error:
-        if not place.links.follows:
+        return open_regular(directory, name)
+    except NotRegularError as error:
+        if not place.links.follows or error.kind != "link":
             raise
+    try:
+        return open_over_link(directory, name, partial(require_foreign, ledger=place.ledger))
+    except OSError as error:
         raise links.severed_or(error, directory, name) from error
 
 
