@@ -96,7 +96,7 @@ class MountPoints:
     def __init__(
         self, root: int, path: bytes, known: Mapping[bytes, str], identity: str = "", links: Links = NOT_FOLLOWED
     ) -> None:
-        self._root, self._path, self._known, self._identity = root, path, known, identity
+        self._root, self._path, self._known, self._identity = root, path, dict(known), identity
         self._links, self._led = links, linked(known)
         self._mounted = self._mounted_now()
 
@@ -117,6 +117,8 @@ class MountPoints:
 
         Raises OSError: ENOMEDIUM where the disk is away on which known sources of that folder lie.
         """
+        if directory in self._led and not self._links.follows:
+            self._is_folder_now(directory, post)
         if directory in self._led or (directory not in self._known and directory not in self._mounted):
             return
         known = self._known.get(directory, self._identity)
@@ -149,6 +151,14 @@ class MountPoints:
             raise _no_medium()
         if self._links.set(directory, target):
             self._mounted |= mounts_behind(directory, target.path, mounts.table())
+
+    def _is_folder_now(self, directory: bytes, post: Callable[[PointSeen], None]) -> None:
+        """A folder stands where a link was followed once: where none is, only this tells that the link is gone."""
+        post(PointSeen(root=self._root, directory=directory, identity="", is_there=True))
+        for point in [point for point in self._known if point_of(point, {directory}) is not None]:
+            del self._known[point]
+            self._led.pop(point, None)
+        self._mounted = self._mounted_now()
 
     def _sight(self, directory: bytes, descriptor: int, known: str, ledger: Known) -> Sight:
         sample = partial(known_files, ledger, self._root, directory)

@@ -307,6 +307,19 @@ def test_where_links_are_not_followed_any_more_nothing_behind_them_is_gone(led: 
     assert led.ledger.entry(Source(led.root, PATH)) is None
 
 
+def test_where_a_folder_stands_in_place_of_a_link_that_is_not_followed_any_more_work_goes_on(led: World) -> None:
+    root = led.core.roots[led.root]
+    led.core.roots[led.root] = replace(root, settings=replace(root.settings, follow_symlinks=False))
+    led.put(b"card/b.jpg", b"two")
+    led.scan(b"card/b.jpg")
+    led.run(20.0)
+    assert led.ledger.entry(Source(led.root, b"card/b.jpg")) is None
+    seen(led, "")
+    led.scan(b"card/b.jpg")
+    led.run(20.0)
+    assert led.entry(b"card/b.jpg").state is State.DONE
+
+
 def test_a_change_of_the_mount_that_a_link_leads_to_is_a_scan_and_no_verdict(led: World) -> None:
     before = len(led.watched_anew)
     mounts_are(led, *MOUNTED)

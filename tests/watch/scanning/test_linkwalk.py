@@ -267,6 +267,36 @@ def test_where_links_are_not_followed_any_more_all_behind_them_is_let_be(bench: 
     assert (scan.changes, scan.ended.errors, scan.points) == ([], (), [])
 
 
+@pytest.mark.parametrize("directory", [b"", b"album"])
+def test_a_folder_made_where_a_link_was_followed_once_is_one_like_any_other(bench: LinkBench, directory: bytes) -> None:
+    known_album(bench)
+    bench.wanted = WANTED
+    (bench.root / "album").unlink()
+    assert bench.seen().changes == [], "as long as nothing stands there"
+    bench.file("album/b.jpg")
+    bench.file("album/c.jpg")
+    scan = bench.seen(directory)
+    assert scan.points == [PointSeen(root=ROOT, directory=b"album", identity="", is_there=True)]
+    assert (scan.found, scan.deleted) == ([b"album/b.jpg", b"album/c.jpg"], [b"album/a.jpg"])
+    assert bench.ledger.mounts(ROOT) == {}
+    scan = bench.seen(directory)
+    assert (scan.points, scan.ended.errors) == ([], ())
+
+
+def test_and_so_is_what_was_reached_over_links_behind_that_link(bench: LinkBench) -> None:
+    album = known_album(bench)
+    (album / "more").symlink_to(bench.album("other", "z.jpg"))
+    bench.seen()
+    assert set(bench.ledger.mounts(ROOT)) == {b"album", b"album/more"}
+    bench.done(b"album/more/z.jpg")
+    bench.wanted = WANTED
+    (bench.root / "album").unlink()
+    bench.file("album/more/y.jpg")
+    scan = bench.seen()
+    assert scan.points[0] == PointSeen(root=ROOT, directory=b"album", identity="", is_there=True)
+    assert scan.found == [b"album/more/y.jpg"]
+
+
 def test_a_link_to_a_file_is_kept_while_it_leads_nowhere_and_gone_when_it_is(bench: LinkBench) -> None:
     picture = bench.outside / "a.jpg"
     picture.write_bytes(b"picture")
