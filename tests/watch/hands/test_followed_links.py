@@ -173,6 +173,15 @@ def test_the_ledger_is_known_by_any_other_path(root: Path, state: Path, tmp_path
         assert outcome(place, b"one.jpg") == Ignored(kind="state")
 
 
+def test_what_says_that_it_is_empty_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(os, "pread", lambda descriptor, *_: read.append(descriptor))
+    bent(root / "one.jpg", "/proc/self/status")
+    write(root, b"empty.jpg", b"")
+    assert [outcome(following(root), name) for name in (b"one.jpg", b"empty.jpg")] == [Ignored(kind="empty")] * 2
+    assert read == []
+
+
 def test_what_lies_beside_the_state_directory_is_read_over_links(root: Path, state: Path) -> None:
     place = following(root, ledger=os.fsencode(state / "ledger.db"))
     reply = fetch(place, Fetch(ticket=5, path=b"one.jpg", stamp=None, max_bytes=10_000))

@@ -221,7 +221,8 @@ def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Sta
     if request.stamp is not None and not same(request.stamp, stamp):
         return _refuse(place, request, Disturbed())
     place.steps.at("read")
-    head = os.pread(source, WINDOW_BYTES, 0)
+    is_empty = place.links.follows and stamp.size_bytes == 0  # in /proc, where even reading can do something or wait
+    head = b"" if is_empty else os.pread(source, WINDOW_BYTES, 0)
     kind = place.kind_of(head) if head else None
     obstacle = _obstacle(place, request, stamp, kind)
     if obstacle is None and mark_of(source, stamp.size_bytes, head) is not None:
