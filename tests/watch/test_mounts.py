@@ -97,6 +97,16 @@ def test_identities_are_compared_by_what_both_hold(known: str, seen: str, likene
     assert compare(seen, known) == likeness
 
 
+def test_where_the_kernel_shows_itself_is_told_by_the_device() -> None:
+    kinds = {b"proc": 1, b"sysfs": 2, b"cgroup2": 3, b"devtmpfs": 4, b"tmpfs": 5, b"ext4": 6, b"fuse.sshfs": 7}
+    table = [
+        Mount(number=minor, device=(0, minor), point=b"/" + kind, kind=kind, source=kind, read_only=False)
+        for kind, minor in kinds.items()
+    ]
+    assert mounts.of_the_kernel(table) == {os.makedev(0, minor) for minor in (1, 2, 3, 4)}
+    assert os.stat("/proc").st_dev in mounts.of_the_kernel(mounts.table())
+
+
 def test_a_folder_is_described(tmp_path: Path) -> None:
     with no_leak():
         described = file_system_of(os.fsencode(tmp_path))

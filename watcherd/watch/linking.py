@@ -11,7 +11,7 @@ to itself leads into the root, or into what another link leads to.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
@@ -26,6 +26,7 @@ class Refusal(StrEnum):
 
     INTO_ROOT = "it leads into its own root, or to a folder around it"
     INTO_ANOTHER = "it leads into another root, a mirror or the state directory, or to a folder around one"
+    NO_FILES = "it leads to where the kernel shows itself (proc, sysfs and the like), which holds no files"
     REACHED = "what it leads to is reached by another link already, in whole or in part"
 
 
@@ -138,11 +139,22 @@ class Held:
         return found - {link}
 
 
-def refusal(link: bytes, target: Target, *, root: Target, others: Iterable[bytes], held: Held) -> Refusal | None:
+def refusal(
+    link: bytes,
+    target: Target,
+    *,
+    root: Target,
+    others: Iterable[bytes],
+    held: Held,
+    no_files: Container[int] = (),
+) -> Refusal | None:
     """Why a link is not followed to a folder, None where it is.
 
-    `others`: the paths of all other folders that must not be reached; `held`: what the links lead to that are followed.
+    `others`: the paths of all other folders that must not be reached; `held`: what the links lead to that are followed;
+    `no_files`: the devices of file systems that hold no files of anybody.
     """
+    if target.device in no_files:
+        return Refusal.NO_FILES
     if _meets(target.path, root.path) or root.is_at(target.device, target.inode):
         return Refusal.INTO_ROOT
     if any(_meets(target.path, other) for other in others):

@@ -53,6 +53,12 @@ _FSID_IS_STABLE = frozenset((b"ext2", b"ext3", b"ext4", b"btrfs", b"zfs", b"ubif
 _MADE_ANEW = frozenset((b"tmpfs", b"ramfs", b"overlay"))
 """Born with each mount, UUID and root inode too; known again by their kind alone."""
 
+_OF_THE_KERNEL = frozenset(
+    b"proc sysfs cgroup cgroup2 debugfs tracefs securityfs configfs bpf devtmpfs devpts pstore efivarfs binfmt_misc"
+    b" fusectl selinuxfs smackfs rpc_pipefs nfsd".split()
+)
+"""What lies there is no file of anybody: reading it asks the kernel, or a driver, something."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
@@ -129,6 +135,11 @@ def is_same(before: Mount | None, now: Mount | None) -> bool:
 def is_network(kind: bytes) -> bool:
     """Whether others may write to this kind of file system without an event here."""
     return _FROM_ELSEWHERE.fullmatch(kind) is not None
+
+
+def of_the_kernel(mounts: Iterable[Mount]) -> frozenset[int]:
+    """The device numbers (`st_dev`) of the file systems among these in which the kernel shows itself."""
+    return frozenset(os.makedev(*mount.device) for mount in mounts if mount.kind in _OF_THE_KERNEL)
 
 
 def keeps_identity(kind: bytes) -> bool:

@@ -110,6 +110,13 @@ def test_links_to_nothing_and_to_what_is_no_file_are_no_sources(bench: LinkBench
     assert (scan.found, scan.ended.errors, scan.ended.result, bench.left) == ([], (), ScanResult.COMPLETE, [])
 
 
+@pytest.mark.parametrize("target", ["/proc", "/proc/self", "/proc/sys/kernel"])
+def test_links_to_where_the_kernel_shows_itself_are_left(bench: LinkBench, target: str) -> None:
+    bench.link("kernel", target)
+    assert bench.seen().found == []
+    assert bench.left == [(b"kernel", Refusal.NO_FILES)]
+
+
 def test_links_that_would_be_loops_or_second_ways_are_left_and_told_once(bench: LinkBench) -> None:
     album = bench.album()
     (album / "inner").mkdir()

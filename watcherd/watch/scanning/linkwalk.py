@@ -13,6 +13,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from watcherd.watch import mounts
 from watcherd.watch.linking import Held, Links, Refusal, Target, refusal
 from watcherd.watch.links import led_to
 from watcherd.watch.mountpoints import LinkLeft, PointSeen, linked, point_of
@@ -38,6 +39,7 @@ class LinkWalk:
         self._root, self._path, self._links, self._post = root, path, links, post
         self._known, self._led = known, linked(known)
         self._others = tuple(links.others()) if links.follows else ()
+        self._no_files = mounts.of_the_kernel(mounts.table()) if links.follows else frozenset()
         found = os.fstat(descriptor)
         self._place = Target(path=path, device=found.st_dev, inode=found.st_ino)
         self._held = Held({link: Target(path=target) for link, target in self._led.items()})
@@ -99,15 +101,18 @@ class LinkWalk:
     # -- one link
 
     def _why_not(self, path: bytes, target: Target) -> Refusal | None:
-        why = refusal(path, target, root=self._place, others=self._others, held=self._held)
+        why = self._refusal(path, target)
         while why is Refusal.REACHED:
             stale = [one for one in self._held.holders(path, target) if not self._leads_on(one)]
             if not stale:
                 break
             for one in stale:
                 self._held.drop(one)
-            why = refusal(path, target, root=self._place, others=self._others, held=self._held)
+            why = self._refusal(path, target)
         return why
+
+    def _refusal(self, path: bytes, target: Target) -> Refusal | None:
+        return refusal(path, target, root=self._place, others=self._others, held=self._held, no_files=self._no_files)
 
     def _leads_on(self, link: bytes) -> bool:
         """Whether a link still leads where it led, if that is there or not; one that does not gives way."""
