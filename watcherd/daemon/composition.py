@@ -9,6 +9,7 @@ import random
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from itertools import chain
 from typing import Self
 
 from watcherd.daemon.core import Core
@@ -104,11 +105,17 @@ class Composition:
             places=self._places,
         )
 
-    def _places(self) -> list[bytes]:
-        """Where no link may lead to, asked by scanners from their threads."""
+    def _places(self, number: int) -> list[bytes]:
+        """Where no link of a root may lead to, asked by scanners from their threads.
+
+        Of two roots whose links lead to one folder the one with the lower number has it, at each start the same.
+        """
         roots = list(self.core.roots.values())
         state = os.path.realpath(os.fsencode(self.state.path))
-        return [state, *(root.path for root in roots), *filter(None, (root.names.layout.tree for root in roots))]
+        others = (root.path for root in roots if root.number != number)
+        mirrors = filter(None, (root.names.layout.tree for root in roots))
+        before = (root.number for root in roots if root.number < number)
+        return [state, *others, *mirrors, *chain.from_iterable(map(self.core.conditions.points.reserved, before))]
 
     def drop_nested(self) -> None:
         """Forget roots that lie inside one of ours now: their files have it for a root, and one answer is enough.

@@ -25,7 +25,10 @@ class Refusal(StrEnum):
     """Why a link to a folder is not followed."""
 
     INTO_ROOT = "it leads into its own root, or to a folder around it"
-    INTO_ANOTHER = "it leads into another root, a mirror or the state directory, or to a folder around one"
+    INTO_ANOTHER = (
+        "it leads into another root, a mirror, the state directory or what a link of another root leads to, "
+        "or to a folder around one"
+    )
     NO_FILES = "it leads to where the kernel shows itself (proc, sysfs and the like), which holds no files"
     REACHED = "what it leads to is reached by another link already, in whole or in part"
 

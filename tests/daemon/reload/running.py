@@ -167,13 +167,17 @@ class Running(World):
 
     def scan_files(self, manner: Manner = Manner.SWEEP) -> list[bytes]:
         """Sweep the real folder; what was found in it."""
+        heard = self.scan_heard(manner)
+        return [change.source.path for item in heard for change in getattr(item, "changes", ())]
+
+    def scan_heard(self, manner: Manner) -> list[Any]:
+        """Sweep the real folder; all that the scanner says."""
         scanner = self.parts.rooms[self.root].scanner
         if not scanner.is_alive():
             scanner.start()
         self.ledger.commit()
         scanner.request(manner=manner)
-        heard = self.heard(lambda item: isinstance(item, ScanEnded))
-        return [change.source.path for item in heard for change in getattr(item, "changes", ())]
+        return self.heard(lambda item: isinstance(item, ScanEnded))
 
     def heard(self, is_last: Callable[[object], bool] = lambda _: True) -> list[Any]:
         """What came from other threads, up to that; waits for it."""

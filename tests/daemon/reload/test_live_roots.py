@@ -9,7 +9,7 @@ import pytest
 
 from tests.daemon.outside import File
 from tests.daemon.reload.running import Running, running, shows
-from watcherd.daemon.effects import AskScanner
+from watcherd.daemon.effects import AskScanner, Effect
 from watcherd.model import Ignored, Reason, Rejected, State, Vanished, Variant
 from watcherd.naming import note_path
 from watcherd.settings import Hidden, LayoutKind, ModeWanted, OnDelete, RootSettings
@@ -247,3 +247,42 @@ def test_links_are_looked_at_anew_when_a_root_comes_or_goes(tmp_path: Path) -> N
         assert daemon.refit(settings).effects == (sweep,)
         daemon.scan_files(Manner.QUICK_SWEEP)
         assert daemon.parts.rooms[daemon.root].hands.place.links.followed() == {b"album": bytes(tmp_path / "album")}
+
+
+def swept(daemon: Running, root: int) -> list[Effect]:
+    """Sweep a root, and have the core hear of it; what it asks scanners for."""
+    daemon.root = root
+    heard = daemon.scan_heard(Manner.SWEEP)
+    return [effect for effect in daemon.core.step(daemon.moment, heard) if isinstance(effect, AskScanner)]
+
+
+def followed(daemon: Running, root: int) -> dict[bytes, bytes]:
+    return daemon.parts.rooms[root].hands.place.links.followed()
+
+
+def test_of_two_roots_whose_links_lead_to_one_folder_the_first_has_it(tmp_path: Path) -> None:
+    (tmp_path / "album" / "deep").mkdir(parents=True)
+    (tmp_path / "second").mkdir()
+    album, deep = bytes(tmp_path / "album"), bytes(tmp_path / "album" / "deep")
+    other = RootSettings(path=str(tmp_path / "second"), follow_symlinks=True)
+    with running(tmp_path, roots={"follow_symlinks": True}) as daemon:
+        settings, first, ours = daemon.core.settings, daemon.root, Path(daemon.photos) / "ours"
+        settings = replace(settings, roots=(*settings.roots, other))
+        daemon.refit(settings)
+        second = max(daemon.core.roots)
+        sweep = AskScanner(root=second, directory=b"", manner=Manner.QUICK_SWEEP)
+        (tmp_path / "second" / "theirs").symlink_to(tmp_path / "album" / "deep")
+        assert (swept(daemon, second), followed(daemon, second)) == ([], {b"theirs": deep})
+        ours.symlink_to(tmp_path / "album")
+        assert swept(daemon, first) == [sweep]
+        assert swept(daemon, first) == []
+        assert (swept(daemon, second), followed(daemon, second)) == ([], {})
+        assert followed(daemon, first) == {b"ours": album}
+    with Running(tmp_path, settings=settings) as daemon:
+        swept(daemon, second)
+        assert followed(daemon, second) == {}, "though the first was not looked at in this run"
+        assert swept(daemon, first) == []
+        ours.unlink()
+        assert swept(daemon, first) == [sweep]
+        swept(daemon, second)
+        assert followed(daemon, second) == {b"theirs": deep}

@@ -23,6 +23,7 @@ from watcherd.watch import roots as root_states
 from watcherd.watch.hands.hands import Fault, Fetched, Probe, Probed, Published, Recognise, Refused, Relocated, StatMany
 from watcherd.watch.mountpoints import LinkLeft, PointSeen
 from watcherd.watch.recognition import REASONS, Verdict
+from watcherd.watch.reports import Manner
 from watcherd.watch.roots import PAUSING, UNSEEN, Roots, RootState
 
 log = get_logger()
@@ -216,10 +217,12 @@ class Conditions:
         """A probe or a look came back, the mount table has changed, or a scan came by a mount point."""
         match item:
             case PointSeen():
+                reserved = self.points.reserved(item.root)
                 is_back = self.points.seen(item)
                 if is_back:
                     self._spill(item.root)
-                return self.came_back(item.root, item.directory, moment) if is_back else []
+                others = [] if self.points.reserved(item.root) == reserved else self._links_anew(item.root)
+                return [*(self.came_back(item.root, item.directory, moment) if is_back else ()), *others]
             case LinkLeft():
                 self.points.left(item)
                 return []
@@ -290,6 +293,11 @@ class Conditions:
             log.warning("root.away", root=path, state=state, reason=reason)
             self._told_away.add(root)
             self.troubled[root] = reason
+
+    def _links_anew(self, root: int) -> list[Effect]:
+        """What a root's links lead to is another's no more, or may be again: of a root that gives way to it."""
+        later = (one for one in self._roots.values() if one.number > root and one.settings.follow_symlinks)
+        return [AskScanner(root=one.number, directory=b"", manner=Manner.QUICK_SWEEP) for one in later]
 
     def _spill(self, root: int) -> None:
         """Whatever lost its way meanwhile is pending in the ledger still."""

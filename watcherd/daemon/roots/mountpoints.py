@@ -93,6 +93,13 @@ class MountPoints:
         away = self._away.get(root, set())
         return {link: target for link, target in self._led_in(root).items() if point_of(link, away) is None}
 
+    def reserved(self, root: int) -> frozenset[bytes]:
+        """What a root's links lead to, be it there or away; no other root has it. For any thread."""
+        watched = self.roots.get(root)
+        if watched is None or not watched.settings.follow_symlinks:
+            return frozenset()
+        return frozenset(self._led.get(root, {}).values())  # in one step: the loop's thread writes there
+
     def is_link(self, source: Source) -> bool:
         """Whether a path is that of a link to a folder which was followed."""
         return source.path in self._led_in(source.root)

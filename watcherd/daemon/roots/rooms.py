@@ -42,7 +42,7 @@ _CONTESTED = "if that is a watcherd, let only one of the two work here; if not, 
 class House:
     """What the rooms of every root have in common. `instance` and `run` name our temporary files.
 
-    `places`: all roots, mirrors and the state directory.
+    `places`: where no link of a root may lead to, by the root's number: what others have, and the state directory.
     """
 
     ledger: str
@@ -50,7 +50,7 @@ class House:
     run: str
     post: Callable[[object], None]
     scan_rate: Callable[[], int] = lambda: 0
-    places: Callable[[], Iterable[bytes]] = lambda: ()
+    places: Callable[[int], Iterable[bytes]] = lambda _: ()
 
 
 class RootRooms:
@@ -165,7 +165,7 @@ class RootRooms:
         self.root, self._seen_by = root, seen_by
         self._globs = compile_globs(root.settings.ignore)
         if root.settings.follow_symlinks is not self._links.follows:
-            self._links = Links(follows=root.settings.follow_symlinks, others=self._other_places)
+            self._links = Links(follows=root.settings.follow_symlinks, others=partial(self._house.places, root.number))
         self._wanted = _wanted(root, seen_by, backfill.parse(root.settings.backfill), self._links)
         self._wanted_all = _wanted(root, seen_by, backfill.ALL, self._links)
 
@@ -207,9 +207,6 @@ class RootRooms:
             rate=self._house.scan_rate,
             selection=lambda: self._selection,
         )
-
-    def _other_places(self) -> list[bytes]:
-        return [place for place in self._house.places() if place != self.root.path]
 
 
 def _wanted(root: WatchedRoot, in_force: int, taken: Backfill, links: Links) -> Wanted:
