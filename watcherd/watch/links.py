@@ -23,6 +23,8 @@ DANGLING, LINKED_FOLDER = "dangling_link", "linked_folder"
 """What is `Ignored` in a root that follows links: one that leads nowhere now; one to a folder, which scans enter."""
 
 _OVER_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
+_OF_THIS_SIDE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_CUT_OFF = files.ENVIRONMENT - _OF_THIS_SIDE - {errno.ENOMEDIUM}
 _NO_FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLLOW = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK | os.O_CLOEXEC
 _LOOK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -98,8 +100,20 @@ def is_link(directory: int, path: bytes) -> bool:
 
 
 def severed_or(error: OSError, directory: int, name: bytes) -> OSError:
-    """What an error means for a name that may be a link's: nothing is there, or the link leads nowhere now."""
-    return _severed() if error.errno in files.NOT_THERE and is_link(directory, name) else error
+    """What an error means for a name that may be a link's: nothing is there, or the link leads nowhere now.
+
+    Nowhere is also a disk or a server that is away. That the link can be looked at tells that it is not the link's own.
+    """
+    is_of_target = error.errno in files.NOT_THERE or error.errno in _CUT_OFF
+    return _severed() if is_of_target and is_link(directory, name) else error
+
+
+def cut_off_or(error: OSError, root: int, path: bytes, links: Links) -> OSError:
+    """What an error at a path below an open root means: behind a link, a server that is away is not the root's."""
+    if not links.follows or error.errno not in _CUT_OFF:
+        return error
+    ends = [at for at, byte in enumerate(path) if byte == ord("/")]
+    return _severed() if any(is_link(root, path[:end]) for end in (*ends, len(path))) else error
 
 
 def _walk(root: int, names: list[bytes], links: Links) -> int:

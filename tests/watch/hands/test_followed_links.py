@@ -1,10 +1,12 @@
 """What the hands of a root do over links: in one that follows them, and in one that does not."""
 
+import errno
 import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -350,3 +352,123 @@ def test_a_derivative_s_bytes_are_not_read_over_a_link(root: Path) -> None:
     assert isinstance(reply, Fetched)
     assert [found.mark for found in reply.found] == [None]
     discard(reply)
+
+
+def at(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, int]]:
+    """Device and inode number of what is on a server that is down. A link to it can be looked at: it is in the root."""
+    far: set[tuple[int, int]] = set()
+    real_stat, real_open = os.stat, os.open
+
+    def stat(*where: bytes, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        found = real_stat(*where, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+        if at(found) in far:
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+        return found
+
+    def opening(*how: int, dir_fd: int | None = None) -> int:
+        descriptor = real_open(*how, dir_fd=dir_fd)  # type: ignore[call-overload]
+        if at(real_stat(descriptor)) in far:
+            os.close(descriptor)
+            raise OSError(errno.EHOSTDOWN, os.strerror(errno.EHOSTDOWN))
+        return int(descriptor)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "open", opening)
+    return far
+
+
+def test_a_server_that_is_down_behind_a_link_is_no_fault_of_the_root(
+    root: Path, tmp_path: Path, far: set[tuple[int, int]]
+) -> None:
+    place = following(root)
+    far.update({at((tmp_path / "album").stat()), at((tmp_path / "album" / "a.jpg").stat())})
+    linked, below = looks(place, b"one.jpg", b"album/a.jpg")
+    assert linked == Ignored(kind="dangling_link")
+    assert isinstance(below, Fault)
+    assert below.errno == SEVERED
+    assert [outcome(place, path) for path in (b"one.jpg", b"album/a.jpg")] == [Disturbed(), Disturbed()]
+
+
+def test_so_it_is_where_only_the_file_cannot_be_had(root: Path, tmp_path: Path, far: set[tuple[int, int]]) -> None:
+    place = following(root)
+    far.add(at((tmp_path / "album" / "a.jpg").stat()))
+    linked, below = looks(place, b"one.jpg", b"album/a.jpg")
+    assert linked == Ignored(kind="dangling_link")
+    assert isinstance(below, Fault)
+    assert below.errno == SEVERED
+    assert [outcome(place, path) for path in (b"one.jpg", b"album/a.jpg")] == [Disturbed(), Disturbed()]
+
+
+def test_what_is_behind_no_link_is_the_root_s_own(root: Path, far: set[tuple[int, int]]) -> None:
+    (root / "real").mkdir()
+    write(root, b"real/a.jpg", picture())
+    far.add(at((root / "real" / "a.jpg").stat()))
+    for place in (following(root), place_at(root)):
+        (found,) = looks(place, b"real/a.jpg")
+        assert isinstance(found, Fault)
+        assert found.errno == errno.EHOSTDOWN
+        assert isinstance(fetch(place, Fetch(ticket=5, path=b"real/a.jpg", stamp=None, max_bytes=10_000)), Fault)
+
+
+def test_a_root_that_is_lost_with_its_links_has_a_fault(root: Path, tmp_path: Path, far: set[tuple[int, int]]) -> None:
+    place = following(root)
+    far.update({at((root / "one.jpg").lstat()), at((tmp_path / "album" / "a.jpg").stat())})
+    (found,) = looks(place, b"one.jpg")
+    assert isinstance(found, Fault)
+    assert found.errno == errno.EHOSTDOWN
+
+
+@contextmanager
+def fails_when_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def pread(*_: int) -> bytes:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", pread)
+        yield
+
+
+def test_a_server_that_is_lost_while_it_is_read_is_no_fault_either(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Fetch(ticket=5, path=b"one.jpg", stamp=None, max_bytes=10_000)
+    with fails_when_read(monkeypatch):
+        own = fetch(following(root), request)
+    assert isinstance(own, Fault)  # it lies on the root's own disk
+    with mounted(tmp_path / "share", "-t", "tmpfs", "none") as share:
+        write(share, b"a.jpg", picture())
+        bent(root / "one.jpg", share / "a.jpg")
+        with fails_when_read(monkeypatch):
+            assert outcome(following(root), b"one.jpg") == Disturbed()
+
+
+def test_of_a_real_server_that_is_gone(root: Path, tmp_path: Path) -> None:
+    share = tmp_path / "share"
+    try:
+        server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        pytest.skip(f"FUSE cannot be had here: {error.strerror}")
+    share.mkdir()
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
+    call = ["mount", "-i", "-t", "fuse", "-o", options, "none", os.fspath(share)]
+    done = subprocess.run(call, pass_fds=[server], capture_output=True, text=True, check=False)
+    os.close(server)
+    if done.returncode != 0:
+        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+    try:
+        bent(root / "one.jpg", share / "a.jpg")
+        place = following(root)
+        place.links.set(b"share", Target(path=os.fsencode(share), device=1, inode=1))
+        (root / "share").symlink_to(share)
+        assert looks(place, b"one.jpg") == [Ignored(kind="dangling_link")]
+        assert [outcome(place, path) for path in (b"one.jpg", b"share/a.jpg")] == [Disturbed(), Disturbed()]
+        (below,) = looks(place, b"share/a.jpg")
+        assert isinstance(below, Fault)
+        assert below.errno == SEVERED
+    finally:
+        subprocess.run(["umount", "--lazy", share], check=True)

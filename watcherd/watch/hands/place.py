@@ -119,11 +119,25 @@ class Place:
         else:
             self.steps.at("open_folder")
             is_ours = self.links.follows and self.names.is_ours(path)
-            descriptor = (links.open_beside if is_ours else links.open_folder)(root, path, self.links)
+            with self.across(root, path):
+                descriptor = (links.open_beside if is_ours else links.open_folder)(root, path, self.links)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def across(self, root: int, path: bytes, source: int | None = None) -> Iterator[None]:
+        """Have what is behind a link be SEVERED where its server or its disk is away: no fault of the root's own.
+
+        `source`: what is open. If that lies on the root's own file system, its fault is the root's.
+        """
+        try:
+            yield
+        except OSError as error:
+            if not self.links.follows or (source is not None and _share_a_device(source, root)):
+                raise
+            raise links.cut_off_or(error, root, path, self.links) from error
 
     def require_room(self, directory: int) -> None:
         """Raise ENOSPC where less is free on the file system of an open folder than shall stay free."""
@@ -157,6 +171,10 @@ class Place:
             owner = f"user {os.geteuid()}, group {os.getegid()}"
             return Rejected(reason=Reason.NOT_PERMITTED, detail=f"{what} (this process is {owner})")
         return Failed(reason=reason, detail=what)
+
+
+def _share_a_device(one: int, other: int) -> bool:
+    return os.fstat(one).st_dev == os.fstat(other).st_dev
 
 
 @dataclass(frozen=True, slots=True)

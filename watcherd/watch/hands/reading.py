@@ -140,13 +140,13 @@ def _stats_in(place: Place, root: int, folder: bytes, paths: list[bytes], ticket
             texts = ignorefiles.read_above(root, folder)
             for path in paths:
                 is_excluded = ignorefiles.is_left_alone(path, texts)
-                yield path, Ignored(kind="excluded") if is_excluded else _stat(place, directory, path, ticket)
+                yield path, Ignored(kind="excluded") if is_excluded else _stat(place, root, directory, path, ticket)
     except OSError as error:
         for path in paths:
             yield path, Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
 
 
-def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
+def _stat(place: Place, root: int, directory: int, path: bytes, ticket: int) -> Look:
     _, name = files.split(path)
     place.steps.at("stat")
     try:
@@ -158,6 +158,7 @@ def _stat(place: Place, directory: int, path: bytes, ticket: int) -> Look:
     except OSError as error:
         if error.errno == links.SEVERED:
             return Ignored(kind=links.DANGLING)
+        error = links.cut_off_or(error, root, path, place.links)
         return Vanished() if error.errno in files.NOT_THERE else place.fault(ticket, path, error)
     stamp = files.stamp_of(found)
     why_not = place.selection.why_not(stamp, time.time_ns())
@@ -193,7 +194,8 @@ def fetch(place: Place, request: Fetch) -> Fetched | Refused | Fault:
             if is_derivative(place, directory, name):
                 return _refuse(place, request, IGNORED_DERIVATIVE)
             place.steps.at("open")
-            source, found = _open_source(place, directory, name)
+            with place.across(root, request.path):
+                source, found = _open_source(place, directory, name)
             try:
                 return _read(place, request, _Beside(root, folder, directory), source, files.stamp_of(found))
             finally:
@@ -222,7 +224,8 @@ def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Sta
         return _refuse(place, request, Disturbed())
     place.steps.at("read")
     is_empty = place.links.follows and stamp.size_bytes == 0  # in /proc, where even reading can do something or wait
-    head = b"" if is_empty else os.pread(source, WINDOW_BYTES, 0)
+    with place.across(beside.root, request.path, source):
+        head = b"" if is_empty else os.pread(source, WINDOW_BYTES, 0)
     kind = place.kind_of(head) if head else None
     obstacle = _obstacle(place, request, stamp, kind)
     if obstacle is None and mark_of(source, stamp.size_bytes, head) is not None:
@@ -237,7 +240,8 @@ def _read(place: Place, request: Fetch, beside: _Beside, source: int, stamp: Sta
         return place.failure(request.ticket, request.path, error, Reason.WRITE_ERROR)
     elsewhere = tuple(_standing(place, beside, [item for item in request.elsewhere if item[0] in missing]))
     has_holes = _has_holes(source, stamp.size_bytes)
-    memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
+    with place.across(beside.root, request.path, source):
+        memory = _copy(place, source, stamp.size_bytes, lambda _: same(stamp, files.stamp_of(os.fstat(source))))
     if memory is None:
         return _refuse(place, request, Disturbed())
     return Fetched(
