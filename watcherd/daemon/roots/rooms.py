@@ -67,7 +67,6 @@ class RootRooms:
         self._stack = ExitStack()
         self._claimed: set[bytes] = set()
         self._links = Links()
-        self._ledger = os.path.realpath(os.fsencode(house.ledger))
         self._take_over(root, seen_by)
         self.hands = Hands(self._place(), post=house.post)
         self.scanner = self._scanner()
@@ -183,7 +182,7 @@ class RootRooms:
             inode=self._bound.inode if self._bound else None,
             mount=self._bound.mount if self._bound else None,
             min_free_bytes=self.root.settings.min_free_bytes,
-            ledger=self._ledger,
+            ledger=os.path.realpath(os.fsencode(self._house.ledger)) if self._links.follows else b"",
             links=self._links,
         )
 
