@@ -135,10 +135,10 @@ def test_it_is_the_same_where_the_kernel_has_no_openat2(
     root: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_openat2: bool
 ) -> None:
     monkeypatch.setattr(links.files, "has_openat2", lambda: has_openat2)
-    with opened(open_folder(root, b"in/link/deep", to(tmp_path / "album"))):
-        pass
-    with opened(open_folder(root, b"in", to(tmp_path / "album"))):
-        pass
+    with opened(open_folder(root, b"in/link/deep", to(tmp_path / "album"))) as behind:
+        assert os.path.samestat(behind, os.stat(tmp_path / "album" / "deep"))
+    with opened(open_folder(root, b"in", to(tmp_path / "album"))) as plain:
+        assert os.path.samestat(plain, os.stat(tmp_path / "root" / "in"))
 
 
 def test_a_folder_of_ours_is_never_a_link_but_may_lie_behind_one(root: int, tmp_path: Path) -> None:
