@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +20,11 @@ AWAY = ((b"card", errno.ENOMEDIUM),)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path)
-    bench.scanner.start()
-    bench.done(b"a.jpg")
-    (bench.root / "card").mkdir()
-    return bench
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with Bench(tmp_path) as bench:
+        bench.done(b"a.jpg")
+        (bench.root / "card").mkdir()
+        yield bench
 
 
 def remembered(bench: Bench, scan: Scan) -> None:

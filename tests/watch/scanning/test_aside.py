@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.watch.scanning.test_scanner import EARLIER_RUN, INSTANCE, PATIENCE_S, RUN, WANTED, Bench, Opened
+from tests.watch.scanning.test_scanner import EARLIER_RUN, INSTANCE, RUN, WANTED, Bench, Opened
 from watcherd.naming import SIBLING, UNUSED, Layout, Names, temporary_name
 from watcherd.watch import trees
 from watcherd.watch.reports import Manner, ScanResult
@@ -22,12 +22,8 @@ HIDDEN = Layout(folder=b".derivatives", number=1)
 @pytest.fixture(params=[MOST_FILES, 2], ids=["whole", "paged"])
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A bench whose folders are kept in memory as a whole, or read two files at a time."""
-    bench = Bench(tmp_path, request.param)
-    bench.scanner.start()
-    yield bench
-    bench.scanner.stop()
-    assert bench.scanner.join(PATIENCE_S)
-    bench.ledger.close()
+    with Bench(tmp_path, request.param) as bench:
+        yield bench
 
 
 @pytest.fixture(params=["subfolder", "mirror"])

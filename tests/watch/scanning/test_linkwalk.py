@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.places import mounted
-from tests.watch.scanning.test_scanner import PATIENCE_S, ROOT, WANTED, Bench, Scan
+from tests.watch.scanning.test_scanner import ROOT, WANTED, Bench, Scan
 from watcherd.model import State
 from watcherd.naming import Layout, Names
 from watcherd.watch import foldertimes
@@ -77,12 +77,8 @@ class _Without:
 
 @pytest.fixture(params=[200_000, 2], ids=["whole", "paged"])
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LinkBench]:
-    bench = LinkBench(tmp_path, request.param)
-    bench.scanner.start()
-    yield bench
-    bench.scanner.stop()
-    assert bench.scanner.join(PATIENCE_S)
-    bench.ledger.close()
+    with LinkBench(tmp_path, request.param) as bench:
+        yield bench
 
 
 def test_links_to_files_and_to_folders_are_what_they_lead_to(bench: LinkBench) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pytest
 from hypothesis import given
@@ -69,6 +69,15 @@ class Bench:
         self.most_files = most_files
         self.selection = Selection()
         self.scanner = self.new_scanner()
+
+    def __enter__(self) -> Self:
+        self.scanner.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scanner.stop()
+        assert self.scanner.join(PATIENCE_S)
+        self.ledger.close()
 
     def new_scanner(self) -> Scanner:
         return Scanner(
@@ -180,12 +189,8 @@ class Scan:
 @pytest.fixture(params=[MOST_FILES, 2], ids=["whole", "paged"])
 def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A bench whose folders are kept in memory as a whole, or read two files at a time."""
-    bench = Bench(tmp_path, request.param)
-    bench.scanner.start()
-    yield bench
-    bench.scanner.stop()
-    assert bench.scanner.join(PATIENCE_S)
-    bench.ledger.close()
+    with Bench(tmp_path, request.param) as bench:
+        yield bench
 
 
 # -- what needs a look
